@@ -1,0 +1,128 @@
+"""A component is its configuration: constructor arguments, command-line overrides, what a record keeps and the fingerprint all come from one class."""
+
+import hashlib
+import json
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, model_serializer, model_validator
+from pydantic.functional_validators import BeforeValidator
+
+from tolman.core.errors import UserError, suggest
+
+FOLDERS = ("datasets", "models", "train_time", "test_time", "augment", "memory", "scoring")
+
+
+def Operational(default: Any, **constraints: Any) -> Any:
+    """A field that only says where or how fast to run. It stays out of the fingerprint; a test proves that it does not change results."""
+    return Field(default, json_schema_extra={"operational": True}, **constraints)
+
+
+class Component(BaseModel):
+    """Base of datasets, models, methods, retrievers and scorings: frozen fields, each documented under the field.
+
+    A component's address is its folder and file, `datasets/reversals`; the class lives in that file. `revision` is raised when the same fields
+    begin to mean something else, so that old records are not taken for new ones. `scales` names sets of field values.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+    revision: ClassVar[int] = 1
+    scales: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    def __init__(self, **fields: Any) -> None:
+        try:
+            super().__init__(**fields)
+        except ValidationError as error:
+            raise UserError(_sentence(type(self), error)) from error
+
+    @classmethod
+    def address(cls) -> str:
+        """`folder/name` for a component in one of the discovered folders, else `module:Class`."""
+        parts = cls.__module__.split(".")
+        if len(parts) >= 3 and parts[-2] in FOLDERS:
+            return f"{parts[-2]}/{parts[-1]}"
+        return f"{cls.__module__}:{cls.__qualname__}"
+
+    @classmethod
+    def at(cls, scale: str, **overrides: Any) -> Self:
+        """The component with the field values that `scale` names. Raises UserError for an unknown scale."""
+        if scale not in cls.scales:
+            raise UserError(f"{cls.address()} has no scale {scale!r}; {suggest(scale, cls.scales)}")
+        return cls(**(cls.scales[scale] | overrides))
+
+    def identity(self) -> dict[str, Any]:
+        """What the results depend on: address, revision and every field that is not operational, nested components likewise."""
+        fields = {
+            name: value.identity() if isinstance(value := getattr(self, name), Component) else json.loads(_dump_field(self, name))
+            for name, info in type(self).model_fields.items()
+            if not (isinstance(info.json_schema_extra, dict) and info.json_schema_extra.get("operational"))
+        }
+        return {"is": self.address(), "revision": self.revision, **fields}
+
+    def fingerprint(self) -> str:
+        """16 hex digits that change when the identity does."""
+        return digest(self.identity())
+
+    def replace(self, path: str, value: Any) -> Self:
+        """A copy in which the field at dotted `path` has `value`, validated anew. Raises UserError for an unknown field."""
+        head, _, rest = path.partition(".")
+        if head not in type(self).model_fields:
+            raise UserError(f"{self.address()} has no field {head!r}; {suggest(head, type(self).model_fields)}")
+        if rest:
+            inner = getattr(self, head)
+            if not isinstance(inner, Component):
+                raise UserError(f"{self.address()}.{head} holds no component, so it has no field {rest!r}")
+            value = inner.replace(rest, value)
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**(fields | {head: value}))
+
+    def config(self) -> dict[str, Any]:
+        """All fields as JSON values; `from_config` builds the component again."""
+        return self.model_dump(mode="json")
+
+    @model_serializer(mode="wrap")
+    def _with_address(self, handler: Any) -> dict[str, Any]:
+        return {"is": self.address(), **handler(self)}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_address(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "is" in data:
+            data = dict(data)
+            if (given := data.pop("is")) != cls.address():
+                raise UserError(f"this configures {given}, not {cls.address()}")
+        return data
+
+
+def digest(value: Any) -> str:
+    """16 hex digits of the JSON of `value`."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _build(value: Any) -> Any:
+    if isinstance(value, dict) and "is" in value:
+        from tolman.core.discovery import from_config  # discovery imports Component
+
+        return from_config(value)
+    return value
+
+
+Nested = Annotated[SerializeAsAny[Component], BeforeValidator(_build)]
+"""The type of a field that holds another component, whichever folder it comes from."""
+
+
+def _dump_field(component: Component, name: str) -> str:
+    return json.dumps(component.model_dump(mode="json", include={name})[name])
+
+
+def _sentence(cls: type[Component], error: ValidationError) -> str:
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"{cls.address()} has no field {field!r}; {suggest(field, cls.model_fields)}"
+    if first["type"] == "missing":
+        return f"{cls.address()} needs the field {field!r}"
+    message = first["msg"].removeprefix("Value error, ")
+    if not field:
+        return f"{cls.address()}: {message}"
+    return f"{cls.address()}.{field} = {first['input']!r}: {message[0].lower()}{message[1:]}"

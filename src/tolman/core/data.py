@@ -1,0 +1,134 @@
+"""What a dataset is made of: documents to learn from, questions to ask, and what is known about both."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from functools import cached_property
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text to learn from.
+
+    `targets` are the character spans (start, end) that the rest of the text lets one predict; training takes its loss there only.
+    None means everywhere. `role` says what the document is: an `experience` states something about the world and may be put in
+    context or retrieved; an `exercise` (an in-context sequence, filler) only trains a skill.
+    """
+
+    id: str
+    text: str
+    provenance: str = "world"
+    targets: tuple[tuple[int, int], ...] | None = None
+    role: str = "experience"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One question, with its answers.
+
+    `kind` is the generalisation tested. `choices` (the answers among them) make a likelihood choice possible. `support` holds the ids of documents that
+    together suffice to answer. `cluster` is the unit that was sampled independently (say, a fact): intervals are clustered on it. RL and few-shot
+    methods use `split="practice"`, measurement uses `"test"`; they share no cluster. `answer_words` cuts a generated answer before it is compared.
+    """
+
+    id: str
+    kind: str
+    prompt: str
+    answers: tuple[str, ...]
+    cluster: str
+    support: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    split: str = "test"
+    answer_words: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a kind of question tests.
+
+    `latent`: the tested form was never a training target. `beside` names the kind that asks for the same facts in the trained form: shown beside
+    every latent score as proof that they were learned. `control` marks kinds that should fail. `candidates` is the pool of plausible answers
+    from which a guesser draws; `chance` is what that guesser scores with open answers (an upper bound where several answers are right).
+    """
+
+    description: str
+    latent: bool = False
+    control: bool = False
+    beside: str | None = None
+    candidates: tuple[str, ...] = ()
+    chance: float = 0.0
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A built dataset. `forbidden` holds word sequences (test statements in every wording that the generator knows) that no training text may contain."""
+
+    documents: tuple[Document, ...]
+    questions: tuple[Question, ...]
+    kinds: Mapping[str, Kind]
+    forbidden: tuple[str, ...] = ()
+    facts: Mapping[str, object] = field(default_factory=dict)
+
+    @cached_property
+    def by_id(self) -> dict[str, Document]:
+        return {d.id: d for d in self.documents}
+
+    @property
+    def experiences(self) -> tuple[Document, ...]:
+        """The documents that may be put in context or retrieved."""
+        return tuple(d for d in self.documents if d.role == "experience")
+
+    def asked(self, kinds: Iterable[str] | None = None, split: str = "test") -> tuple[Question, ...]:
+        """The questions of `kinds` (None: all) in `split`, in corpus order."""
+        wanted = None if kinds is None else set(kinds)
+        return tuple(q for q in self.questions if q.split == split and (wanted is None or q.kind in wanted))
+
+    def digest(self) -> str:
+        """Hash of every byte of the corpus: equal corpora have equal digests on every machine."""
+        hasher = hashlib.blake2b(digest_size=16)
+        for item in (*self.documents, *self.questions):
+            hasher.update(repr(item).encode())
+        hasher.update(json.dumps({k: asdict(v) for k, v in self.kinds.items()}, sort_keys=True).encode())
+        hasher.update(repr(self.forbidden).encode())
+        return hasher.hexdigest()
+
+
+class Verdict(StrEnum):
+    """How an answer came out. Only `correct` counts as right, and none of the others is passed off as merely `wrong`."""
+
+    CORRECT = "correct"
+    WRONG = "wrong"
+    UNPARSED = "unparsed"
+    TRUNCATED = "truncated"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a model is asked: documents put before it (oldest first), the question, and what the model wrote before it answers (its `trace`)."""
+
+    question: str
+    documents: tuple[str, ...] = ()
+    trace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What a model wrote: its text, how many tokens, the sum of their log-probabilities in nats, and whether it ended by itself (not by the limit)."""
+
+    text: str
+    tokens: int
+    nats: float
+    finished: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A judged answer. `scores_nats` holds the log-likelihood of each of the question's choices where the scoring computed them."""
+
+    text: str
+    verdict: Verdict
+    scores_nats: tuple[float, ...] = ()

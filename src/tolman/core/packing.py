@@ -1,0 +1,87 @@
+"""Documents as rows of tokens: several short ones share a row, each with positions of its own and blind to the others."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tolman.core.seeds import rng
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A tokenised document: `token` ids and `weight`, how much predicting each token counts (1 = imitate, 0 = ignore, an advantage = RL)."""
+
+    token: np.ndarray
+    weight: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.token)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows of packed examples, each array (rows, row_tokens). `segment` numbers the examples of a row from 1; 0 is padding. `weight[b, t]` is for predicting `token[b, t]`."""
+
+    token: np.ndarray
+    segment: np.ndarray
+    weight: np.ndarray
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that are not padding."""
+        return int((self.segment > 0).sum())
+
+
+def pack(examples: Sequence[Example], row_tokens: int) -> Batch:
+    """Rows filled in order; an example that does not fit in what is left of a row begins the next. None may be longer than a row."""
+    rows: list[list[Example]] = [[]]
+    used = 0
+    for example in examples:
+        assert len(example) <= row_tokens, f"an example of {len(example)} tokens does not fit in a row of {row_tokens}"
+        if used + len(example) > row_tokens:
+            rows.append([])
+            used = 0
+        rows[-1].append(example)
+        used += len(example)
+    token = np.zeros((len(rows), row_tokens), np.int64)
+    segment = np.zeros((len(rows), row_tokens), np.int64)
+    weight = np.zeros((len(rows), row_tokens), np.float32)
+    for r, row in enumerate(rows):
+        at = 0
+        for s, example in enumerate(row, start=1):
+            end = at + len(example)
+            token[r, at:end], weight[r, at:end], segment[r, at:end] = example.token, example.weight, s
+            at = end
+    return Batch(token, segment, weight)
+
+
+class Stream:
+    """Endless examples, each pass over the pool in a new order. `state` is where it stands; a stream set to that state goes on with the same examples."""
+
+    def __init__(self, examples: Sequence[Example], seed: int, name: str) -> None:
+        assert examples, f"the pool {name!r} has no examples"
+        self.examples, self.seed, self.name = examples, seed, name
+        self.epoch, self.position = 0, 0
+        self._order: np.ndarray | None = None
+
+    @property
+    def state(self) -> dict[str, int]:
+        return {"epoch": self.epoch, "position": self.position}
+
+    @state.setter
+    def state(self, state: dict[str, int]) -> None:
+        self.epoch, self.position, self._order = state["epoch"], state["position"], None
+
+    def take(self, tokens: int) -> Iterator[Example]:
+        """Examples until they hold at least `tokens` tokens."""
+        taken = 0
+        while taken < tokens:
+            if self._order is None:
+                self._order = rng(self.seed, "order", self.name, self.epoch).permutation(len(self.examples))
+            example = self.examples[self._order[self.position]]
+            self.position += 1
+            if self.position == len(self.examples):
+                self.epoch, self.position, self._order = self.epoch + 1, 0, None
+            taken += len(example)
+            yield example

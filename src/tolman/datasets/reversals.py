@@ -1,0 +1,252 @@
+"""Facts "A contains B" whose reverse "B inside A" was never trained, in a world where almost every other fact was seen both ways.
+
+After the simple reversals of Lampinen et al. 2025 (arXiv 2509.16189): entities x relations, each relation with an inverse; a few facts held out, which
+training shows forward only. Scale `paper` has that paper's 1,000 entities, 20 relations and 200 held-out facts; every other size is our choice.
+"""
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import Any, ClassVar, Literal, NamedTuple, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from tolman.core.component import Component
+from tolman.core.data import Corpus, Document, Kind, Question
+from tolman.core.seeds import rng
+
+RELATIONS = (
+    ("contains", "inside"), ("teaches", "taught_by"), ("north_of", "south_of"), ("feeds", "fed_by"), ("guards", "guarded_by"),
+    ("built", "built_by"), ("above", "below"), ("owns", "owned_by"), ("follows", "followed_by"), ("painted", "painted_by"),
+    ("employs", "works_for"), ("founded", "founded_by"), ("heals", "healed_by"), ("parent_of", "child_of"), ("pays", "paid_by"),
+    ("hides", "hidden_by"), ("carries", "carried_by"), ("admires", "admired_by"), ("precedes", "preceded_by"), ("powers", "powered_by"),
+)  # fmt: skip
+
+
+class Fact(NamedTuple):
+    """`subject forward object`, and its reverse `object inverse subject`, as indices."""
+
+    subject: int
+    relation: int
+    object: int
+
+
+class Reversals(Component):
+    """Entities x relations with inverses; all facts are trained in both directions, in separate documents, but the held-out ones forward only."""
+
+    entities: int = Field(60, ge=4)
+    """Number of entities. Each relation is a permutation of them without fixed points, so every question has one answer."""
+    relations: int = Field(5, ge=1, le=len(RELATIONS))
+    """Number of relations, each with an inverse."""
+    held_out: int = Field(30, ge=1)
+    """Number of facts that training shows forward only."""
+    reversed_share: float = Field(1.0, ge=0, le=1)
+    """Share of the other facts that are trained in both directions (the rest forward only)."""
+    filler_words: int = Field(50, ge=1)
+    """Number of filler words for the random prefixes and suffixes."""
+    max_filler: int = Field(5, ge=0)
+    """Up to this many random filler words stand before and after each fact."""
+    copies: int = Field(8, ge=1)
+    """Documents for each fact and direction, each with its own filler."""
+    episodes: Literal["none", "trained", "fresh"] = "fresh"
+    """In-context sequences, facts followed by their reversals: none, of trained facts, or of fresh random pairings of the entities."""
+    episode_count: int = Field(20_000, ge=1)
+    """Number of in-context sequences."""
+    episode_facts: int = Field(6, ge=1)
+    """Up to this many facts in one in-context sequence."""
+    asked: int = Field(60, ge=1)
+    """Questions of each kind about trained facts (of each held-out fact every question is asked)."""
+    options: int = Field(10, ge=2)
+    """Candidates of a question for likelihood choice, the answer among them."""
+
+    scales: ClassVar[dict[str, dict[str, Any]]] = {
+        "quick": {"entities": 60, "relations": 5, "held_out": 30},
+        "small": {"entities": 200, "relations": 10, "held_out": 100, "asked": 200, "episode_count": 60_000},
+        "paper": {"entities": 1000, "relations": 20, "held_out": 200, "asked": 200, "episode_count": 200_000},
+    }
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        facts = self.entities * self.relations
+        if self.held_out >= facts:
+            raise ValueError(f"held_out = {self.held_out} leaves nothing to train both ways: {self.entities} entities x {self.relations} relations make {facts} facts")
+        if self.options > self.entities - 1:
+            raise ValueError(f"options = {self.options} needs at least {self.options + 1} entities, not {self.entities}")
+        if 2 * self.episode_facts > self.entities:
+            raise ValueError(f"episode_facts = {self.episode_facts} needs at least {2 * self.episode_facts} entities, not {self.entities}")
+        return self
+
+    def build(self, seed: int) -> Corpus:
+        """The corpus of world `seed`: the same to the byte on every machine."""
+        return _World(self, seed).corpus()
+
+
+class _World:
+    """One sampled world, and the ways of writing about it."""
+
+    def __init__(self, spec: Reversals, seed: int) -> None:
+        self.spec = spec
+        self.seed = seed
+        self.names = entity_names(spec.entities, rng(seed, "reversals", "names"))
+        self.filler = [f"f{i:02d}" for i in range(spec.filler_words)]
+        draw = rng(seed, "reversals", "facts")
+        tables = [derangement(spec.entities, draw) for _ in range(spec.relations)]
+        self.facts = [Fact(s, r, int(table[s])) for r, table in enumerate(tables) for s in range(spec.entities)]
+        order = draw.permutation(len(self.facts))
+        self.held = sorted(self.facts[i] for i in order[: spec.held_out])
+        rest = [self.facts[i] for i in order[spec.held_out :]]
+        both = round(spec.reversed_share * len(rest))
+        self.both, self.forward_only = sorted(rest[:both]), sorted(rest[both:])
+
+    def forward(self, fact: Fact) -> tuple[str, str, str]:
+        return self.names[fact.subject], RELATIONS[fact.relation][0], self.names[fact.object]
+
+    def backward(self, fact: Fact) -> tuple[str, str, str]:
+        return self.names[fact.object], RELATIONS[fact.relation][1], self.names[fact.subject]
+
+    def corpus(self) -> Corpus:
+        documents = tuple(chain(self.experiences(), self.episodes()))
+        entities = tuple(self.names)
+        kinds = {
+            name: Kind(chance=(self.spec.relations if name == "cue_end" else 1) / len(entities), candidates=entities, **about)
+            for name, about in KINDS.items()
+            if name != "trained_reversed" or self.both
+        }
+        forbidden = tuple(" ".join(self.backward(fact)) for fact in self.held)
+        return Corpus(documents, tuple(self.questions()), kinds, forbidden, facts={"held_out": len(self.held), "both_ways": len(self.both)})
+
+    def wrap(self, statements: list[tuple[str, str, str]], draw: np.random.Generator) -> list[tuple[str, str]]:
+        """Each statement with its random prefix, and its random suffix: ("f03 f17 A contains B", " f08")."""
+        most, n = self.spec.max_filler, len(statements)
+        before, after = draw.integers(0, most + 1, n), draw.integers(0, most + 1, n)
+        words = draw.integers(0, len(self.filler), (n, 2 * most)) if most else np.zeros((n, 0), int)
+        filler = self.filler
+        return [
+            (
+                " ".join((*(filler[w] for w in row[:b]), *statement)),
+                "".join(" " + filler[w] for w in row[most : most + a]),
+            )
+            for statement, b, a, row in zip(statements, before.tolist(), after.tolist(), words.tolist(), strict=True)
+        ]
+
+    def experiences(self) -> Iterator[Document]:
+        """The facts, one statement a document."""
+        for copy in range(self.spec.copies):
+            for way, facts, say in (
+                ("forward", [*self.both, *self.forward_only, *self.held], self.forward),
+                ("reversed", self.both, self.backward),
+            ):
+                statements = [say(fact) for fact in facts]
+                wrapped = self.wrap(statements, rng(self.seed, "reversals", "filler", way, copy))
+                for fact, statement, (text, suffix) in zip(facts, statements, wrapped, strict=True):
+                    yield Document(_document_id(fact, way, copy), text + suffix, "world", ((len(text) - len(statement[2]), len(text)),))
+
+    def episodes(self) -> Iterator[Document]:
+        """In-context sequences: statements, one a line, each followed somewhere later by its reverse. Only the ends of the reverses are targets."""
+        spec = self.spec
+        if spec.episodes == "none":
+            return
+        draw = rng(self.seed, "reversals", "episodes")
+        held = set(self.held)
+        for number in range(spec.episode_count):
+            size = int(draw.integers(1, spec.episode_facts + 1))
+            if spec.episodes == "trained":
+                facts = [self.both[i] for i in draw.choice(len(self.both), size, replace=False)]
+            else:
+                facts = self.fresh(size, draw, held)
+            ways = draw.integers(0, 2, len(facts)).tolist()
+            slots = draw.permutation(np.repeat(np.arange(len(facts)), 2)).tolist()
+            statements, second = [], []
+            for at, i in enumerate(slots):
+                again = i in slots[:at]
+                statements.append((self.forward if ways[i] == again else self.backward)(facts[i]))
+                second.append(again)
+            text, targets = "", []
+            for (line, suffix), statement, again in zip(self.wrap(statements, draw), statements, second, strict=True):
+                text += ("\n" if text else "") + line
+                if again:
+                    targets.append((len(text) - len(statement[2]), len(text)))
+                text += suffix
+            yield Document(f"episode:{number}", text, f"episode:{spec.episodes}", tuple(targets), role="exercise")
+
+    def fresh(self, size: int, draw: np.random.Generator, held: set[Fact]) -> list[Fact]:
+        """Up to `size` random facts, none of them held out. Few relations or few entities are in play, so that neither alone tells two facts apart;
+        a reverse has one answer all the same, for no object (or subject) stands twice under one relation."""
+        relations = draw.permutation(self.spec.relations)[: 1 + int(draw.integers(self.spec.relations))]
+        entities = draw.permutation(self.spec.entities)[: 2 + int(draw.integers(2 * size))]
+        tries = zip(draw.choice(entities, 2 * size).tolist(), draw.choice(relations, 2 * size).tolist(), draw.choice(entities, 2 * size).tolist(), strict=True)
+        facts: list[Fact] = []
+        taken: set[tuple[str, int, int]] = set()
+        for subject, relation, object in tries:
+            fact, ends = Fact(subject, relation, object), {("subject", relation, subject), ("object", relation, object)}
+            if len(facts) < size and subject != object and fact not in held and not taken & ends:
+                facts.append(fact)
+                taken |= ends
+        return facts or [self.both[int(draw.integers(len(self.both)))]]
+
+    def questions(self) -> Iterator[Question]:
+        draw = rng(self.seed, "reversals", "questions")
+        known = [self.both[i] for i in sorted(draw.permutation(len(self.both))[: self.spec.asked])]
+        for kind, facts in (("trained_forward", known), ("trained_reversed", known), ("heldout_forward", self.held), ("heldout_reversal", self.held)):
+            for fact in facts:
+                forward = kind.endswith("forward")
+                subject, relation, answer = self.forward(fact) if forward else self.backward(fact)
+                yield self.question(kind, fact, f"{subject} {relation}", answer, draw)
+        for fact in self.held:
+            subject, relation, object = self.forward(fact)
+            yield self.question("cue_first", fact, f"{subject} {relation}", object, draw)
+            yield self.question("cue_middle", fact, f"{relation} {object}", subject, draw)
+            subjects = tuple(self.names[f.subject] for f in self.facts if f.object == fact.object)
+            yield self.question("cue_end", fact, object, subject, draw, also=subjects)
+            yield self.question("wrong_frame", fact, f"{object} {relation}", subject, draw)
+
+    def question(self, kind: str, fact: Fact, prompt: str, answer: str, draw: np.random.Generator, also: tuple[str, ...] = ()) -> Question:
+        """`also` are other right answers. The wrong candidates are entities of which other facts are true; none is right, and none stands in the prompt."""
+        way = "reversed" if kind == "trained_reversed" else "forward"
+        mine = {answer, *also, self.names[fact.subject], self.names[fact.object]}
+        others = [name for name in self.names if name not in mine]
+        wrong = [others[i] for i in draw.choice(len(others), self.spec.options - 1, replace=False)]
+        choices = [wrong[i] if i < len(wrong) else answer for i in draw.permutation(self.spec.options)]
+        support = () if kind == "wrong_frame" else (_document_id(fact, way, 0),)
+        cluster = f"{fact.subject}-{fact.relation}"
+        answers = (answer, *(name for name in also if name != answer))
+        return Question(f"{kind}:{cluster}", kind, prompt, answers, cluster, support, tuple(choices), answer_words=1)
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "trained_forward": {"description": "a fact trained both ways, asked forward"},
+    "trained_reversed": {"description": "a fact trained both ways, asked backward"},
+    "heldout_forward": {"description": "a fact trained forward only, asked forward: proof that it was learned"},
+    "heldout_reversal": {"description": "a fact trained forward only, asked backward", "latent": True, "beside": "heldout_forward"},
+    "cue_first": {"description": "subject and relation given, object asked: the fact cued by its beginning"},
+    "cue_middle": {"description": "relation and object given, subject asked: cued from the middle", "latent": True, "beside": "heldout_forward"},
+    "cue_end": {"description": "object alone given, subject asked: cued by its end", "latent": True, "beside": "heldout_forward"},
+    "wrong_frame": {
+        "description": "object and forward relation given, subject asked: nothing ever said so",
+        "control": True,
+        "beside": "heldout_forward",
+    },
+}
+
+
+def _document_id(fact: Fact, way: str, copy: int) -> str:
+    return f"{way}:{fact.subject}-{fact.relation}:{copy}"
+
+
+def derangement(n: int, draw: np.random.Generator) -> np.ndarray:
+    """A random permutation of n >= 2 items in which none stays in place, uniform by rejection (about e draws)."""
+    while True:
+        table = draw.permutation(n)
+        if not (table == np.arange(n)).any():
+            return table
+
+
+def entity_names(n: int, draw: np.random.Generator) -> list[str]:
+    """n different capitalised pseudo-words of two or three syllables."""
+    onsets, vowels = "b d f g k l m n p r s t v z".split(), "a e i o u".split()
+    syllables = [c + v for c in onsets for v in vowels]
+    names: dict[str, None] = {}
+    while len(names) < n:
+        length = 2 + int(draw.integers(0, 2))
+        names["".join(syllables[i] for i in draw.integers(0, len(syllables), length)).capitalize()] = None
+    return list(names)

@@ -1,0 +1,295 @@
+"""A small decoder-only transformer trained from scratch, with the architecture of Qwen3 and the words of the corpus as its vocabulary.
+
+Shapes: B rows, T positions, S positions including cached ones, V vocabulary, N chosen positions.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from pydantic import Field, model_validator
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.func import functional_call
+
+from tolman.core.component import Component, Operational
+from tolman.core.cost import Cost, Meter
+from tolman.core.data import Corpus, Document, Generation, Prompt
+from tolman.core.errors import UserError
+from tolman.core.packing import Batch, Example
+from tolman.core.seeds import derive
+from tolman.models._qwen3 import Cache, Qwen3, Shape
+from tolman.models._words import DOCUMENT, PAD, Words
+
+
+class Tiny(Component):
+    """A decoder-only transformer (Qwen3's architecture) trained from scratch on the corpus, word by word."""
+
+    layers: int = Field(2, ge=1)
+    """Number of transformer blocks."""
+    width: int = Field(128, ge=8)
+    """Width of the residual stream."""
+    heads: int = Field(2, ge=1)
+    """Number of query heads."""
+    kv_heads: int = Field(2, ge=1)
+    """Number of key-value heads; `heads` must be a multiple of it."""
+    hidden: int = Field(384, ge=8)
+    """Hidden width of the SwiGLU feed-forward layers."""
+    context_tokens: int = Field(512, ge=16)
+    """Longest input."""
+    device: str = Operational("cpu")
+    """Where to run: cpu, cuda, cuda:1, mps."""
+
+    scales: ClassVar[dict[str, dict[str, Any]]] = {
+        "quick": {},
+        "small": {"layers": 4, "width": 192, "heads": 3, "kv_heads": 3, "hidden": 512},
+        "paper": {"layers": 8, "width": 448, "heads": 7, "kv_heads": 7, "hidden": 1216},
+    }
+
+    @model_validator(mode="after")
+    def _divides(self) -> Self:
+        if self.width % self.heads or (self.width // self.heads) % 2:
+            raise ValueError(f"width = {self.width} must be an even multiple of heads = {self.heads}")
+        if self.heads % self.kv_heads:
+            raise ValueError(f"heads = {self.heads} must be a multiple of kv_heads = {self.kv_heads}")
+        return self
+
+    def create(self, corpus: Corpus, *, seed: int) -> "TinyModel":
+        """A model with random weights and the words of `corpus` (its questions' too)."""
+        texts = [d.text for d in corpus.documents]
+        asked = [t for q in corpus.questions for t in (q.prompt, *q.answers, *q.choices)]
+        words = Words.of([*texts, *asked, *(c for kind in corpus.kinds.values() for c in kind.candidates)])
+        model = TinyModel(self, words)
+        model.network.initialise(torch.Generator().manual_seed(derive(seed, "tiny", "weights")))
+        return model
+
+    def load(self, folder: Path) -> "TinyModel":
+        """The model that `TinyModel.save` wrote. Raises UserError naming the file that is missing or does not fit."""
+        try:
+            weights = load_file(folder / "model.safetensors")
+        except Exception as error:  # safetensors raises its own bare error
+            raise UserError(f"{folder / 'model.safetensors'} cannot be read: {error}") from error
+        model = TinyModel(self, Words.read(folder / "tokenizer.json"))
+        try:
+            model.network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise UserError(f"{folder / 'model.safetensors'} does not fit {self.config()}: {str(error).splitlines()[-1].strip()}") from error
+        return model
+
+
+class TinyModel:
+    """A live `Tiny`. Scores and generates in float32; trains in the precision of the caller's autocast-free `loss` (see `dtype`)."""
+
+    trained_dtype = torch.bfloat16
+    """Precision of the forward and backward pass in training. The weights themselves stay float32."""
+    word_level = True
+    """One token is one word, so an answer of n words takes n tokens."""
+
+    def __init__(self, spec: Tiny, words: Words) -> None:
+        self.spec, self.words = spec, words
+        self.meter = Meter()
+        self.context_tokens = spec.context_tokens
+        self.device = torch.device(spec.device)
+        self.shape = Shape(words.size, spec.layers, spec.width, spec.heads, spec.kv_heads, spec.width // spec.heads, spec.hidden)
+        self.network = Qwen3(self.shape).to(self.device)
+
+    # -- what it reads ---------------------------------------------------------------------------------------------------------
+
+    def render(self, prompt: Prompt) -> str:
+        """Documents, trace and question, one a line: the shape of the in-context sequences it was trained on."""
+        return "\n".join((*prompt.documents, *([prompt.trace] if prompt.trace else []), prompt.question))
+
+    def examples(self, documents: Sequence[Document]) -> list[Example]:
+        """Token ids and target weights of each document; a document ends with `<|document|>` if all of it is a target.
+
+        What follows the last target cannot change a causal model's loss, so it is left out.
+        """
+        out = []
+        encoded = self.words.encode_with_targets([d.text for d in documents], [d.targets for d in documents])
+        for document, (token, weight) in zip(documents, encoded, strict=True):
+            if document.targets is None:
+                token, weight = np.append(token, self.words.document), np.append(weight, np.float32(1.0))
+            end = int(weight.nonzero()[0].max(initial=0)) + 1
+            if end > self.context_tokens:
+                raise UserError(f"document {document.id!r} has {end} tokens, more than the model's context_tokens = {self.context_tokens}")
+            if end > 1:
+                out.append(Example(token[:end], weight[:end].astype(np.float32)))
+        return out
+
+    # -- training --------------------------------------------------------------------------------------------------------------
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Weighted next-token loss in nats: sum of weight x loss over the batch divided by the number of weighted tokens.
+
+        Forward and backward run in `trained_dtype` on a copy of the float32 weights. Logits are computed at weighted positions only.
+        """
+        token_BT, segment_BT = (torch.from_numpy(a).to(self.device) for a in (batch.token, batch.segment))
+        weights = {name: p.to(self.trained_dtype) for name, p in self.network.named_parameters()}
+        hidden = functional_call(self.network, weights, (token_BT, positions(segment_BT), segment_mask(segment_BT)))
+        weight_N = torch.from_numpy(batch.weight[:, 1:].reshape(-1)).to(self.device)
+        chosen = weight_N.nonzero().squeeze(1)
+        hidden_ND = hidden[:, :-1].reshape(-1, hidden.shape[-1])[chosen]
+        logit_NV = F.linear(hidden_ND, weights["model.embed_tokens.weight"]).float()
+        loss_N = F.cross_entropy(logit_NV, token_BT[:, 1:].reshape(-1)[chosen], reduction="none")
+        rows, row_tokens = batch.token.shape
+        self._book(rows * row_tokens, rows * row_tokens * row_tokens, len(chosen), tokens=batch.tokens, passes=3)
+        return (loss_N * weight_N[chosen]).sum() / len(chosen)
+
+    def matrices(self) -> list[torch.nn.Parameter]:
+        """All weights of the blocks' linear maps."""
+        return [p for name, p in self.network.named_parameters() if p.ndim == 2 and not name.startswith("model.embed")]
+
+    # -- asking ----------------------------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
+        """Log-probability in nats of each continuation. The prompt is read once and its cache continued for every continuation."""
+        out: list[list[float]] = [[] for _ in prompts]
+        tails = [[ids[1:] for ids in self.words.encode(c)] if c else [] for c in continuations]
+        for rows, token_BT in self._batches(prompts):
+            last_BV, cache = self._read(token_BT)
+            logprob_BV = last_BV.log_softmax(-1)
+            flat = [(b, tail) for b, row in enumerate(rows) for tail in tails[row]]
+            for b, row in enumerate(rows):
+                out[row] = [float(logprob_BV[b, tail[0]]) for tail in tails[row]]
+            longer = [(b, i, tail) for b, row in enumerate(rows) for i, tail in enumerate(tails[row]) if len(tail) > 1]
+            assert all(len(tail) for _, tail in flat), "a continuation has no tokens"
+            for length in sorted({len(tail) for _, _, tail in longer}):
+                same = [item for item in longer if len(item[2]) == length]
+                next_NT = torch.from_numpy(np.stack([tail for _, _, tail in same])).to(self.device)
+                logit_NTV = self._go_on(next_NT[:, :-1], cache.select(torch.tensor([b for b, _, _ in same], device=self.device)), token_BT.shape[1])
+                picked = logit_NTV.log_softmax(-1).gather(2, next_NT[:, 1:, None]).squeeze(2).sum(1)
+                for (b, i, _), nats in zip(same, picked.tolist(), strict=True):
+                    out[rows[b]][i] += nats
+        return out
+
+    @torch.inference_mode()
+    def generate(
+        self, prompts: Sequence[Prompt], *, max_tokens: int, samples: int = 1, temperature: float = 0.0, seed: int = 0
+    ) -> list[list[Generation]]:
+        """Texts up to a line break, the document's end or `max_tokens`. The prompt is read once for all its samples; finished rows leave the batch."""
+        out: list[list[Generation]] = [[] for _ in prompts]
+        stops = torch.tensor([self.words.document, self.words.pad, self.words.tokenizer.token_to_id("\n")], device=self.device)
+        for rows, token_BT in self._batches(prompts, room=max_tokens):
+            last_BV, cache = self._read(token_BT)
+            owner = torch.arange(len(rows), device=self.device).repeat_interleave(samples)
+            last_NV, cache = (last_BV, cache) if samples == 1 else (last_BV[owner], cache.select(owner))
+            alive = torch.arange(len(owner), device=self.device)
+            written: list[list[int]] = [[] for _ in owner]
+            nats, ended = [0.0] * len(owner), [False] * len(owner)
+            draws = [torch.Generator().manual_seed(derive(seed, rows[i // samples], i % samples)) for i in range(len(owner))] if temperature else []
+            for step in range(max_tokens):
+                logprob_NV = last_NV.log_softmax(-1)
+                token_N = _pick(last_NV, temperature, [draws[i] for i in alive.tolist()] if draws else [])
+                chosen = logprob_NV.gather(1, token_N[:, None]).squeeze(1)
+                stopped = torch.isin(token_N, stops)
+                for i, token, logprob, stop in zip(alive.tolist(), token_N.tolist(), chosen.tolist(), stopped.tolist(), strict=True):
+                    nats[i] += logprob
+                    ended[i] = stop
+                    if not stop:
+                        written[i].append(token)
+                keep = (~stopped).nonzero().squeeze(1)
+                if not len(keep) or step == max_tokens - 1:
+                    break
+                if len(keep) < len(alive):
+                    alive, token_N, cache = alive[keep], token_N[keep], cache.select(keep)
+                last_NV = self._go_on(token_N[:, None], cache, token_BT.shape[1] + step)[:, -1]
+            for i in range(len(owner)):
+                out[rows[i // samples]].append(Generation(self.words.decode(written[i]), len(written[i]) + ended[i], nats[i], ended[i]))
+        return out
+
+    def _batches(self, prompts: Sequence[Prompt], room: int = 0, batch_tokens: int = 16_384) -> Iterator[tuple[list[int], Tensor]]:
+        """Indices of prompts with equally many tokens, and those tokens (B, T): no padding anywhere. Raises UserError for one that is too long."""
+        encoded = self.words.encode([self.render(p) for p in prompts])
+        by_length: dict[int, list[int]] = {}
+        for i, ids in enumerate(encoded):
+            if len(ids) + room > self.context_tokens:
+                raise UserError(
+                    f"a prompt of {len(ids)} tokens and an answer of up to {room} do not fit into the model's context_tokens = {self.context_tokens}; "
+                    "put fewer documents in context or raise model.context_tokens"
+                )
+            by_length.setdefault(len(ids), []).append(i)
+        for length, rows in sorted(by_length.items()):
+            size = max(1, batch_tokens // length)
+            for at in range(0, len(rows), size):
+                chunk = rows[at : at + size]
+                yield chunk, torch.from_numpy(np.stack([encoded[i] for i in chunk])).to(self.device)
+
+    def _read(self, token_BT: Tensor) -> tuple[Tensor, Cache]:
+        """Logits (B, V) after each prompt, and the cache to go on from."""
+        B, T = token_BT.shape
+        cache = Cache(self.spec.layers)
+        hidden_BTD = self.network(token_BT, torch.arange(T, device=self.device).expand(B, T), None, cache)
+        self._book(B * T, B * T * T, B, tokens=B * T)
+        return self.network.logits(hidden_BTD[:, -1]), cache
+
+    def _go_on(self, token_NT: Tensor, cache: Cache, past: int) -> Tensor:
+        """Logits (N, T, V) after each of `token_NT`, which follow `past` cached tokens."""
+        N, T = token_NT.shape
+        mask = torch.ones(T, past + T, dtype=torch.bool, device=self.device).tril(past)
+        hidden = self.network(token_NT, torch.arange(past, past + T, device=self.device).expand(N, T), mask, cache)
+        self._book(N * T, N * T * (past + T), N * T, tokens=N * T)
+        return self.network.logits(hidden)
+
+    # -- price and storage -----------------------------------------------------------------------------------------------------
+
+    def _book(self, positions: int, pairs: int, unembedded: int, *, tokens: int, passes: int = 1) -> None:
+        """Book `tokens` tokens; FLOPs are those executed, padding included. `passes` is 3 in training: the backward pass does twice the forward's work."""
+        self.meter.add(Cost(tokens=tokens, flops=passes * forward_flops(self.shape, positions, pairs, unembedded)))
+
+    def save(self, folder: Path) -> None:
+        """A directory that `transformers.AutoModelForCausalLM` and `AutoTokenizer` load as Qwen3."""
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file({name: p.detach().contiguous().cpu() for name, p in self.network.named_parameters()}, folder / "model.safetensors", {"format": "pt"})
+        self.words.tokenizer.save(str(folder / "tokenizer.json"))
+        (folder / "config.json").write_text(json.dumps(self.hf_config(), indent=1) + "\n")
+        (folder / "tokenizer_config.json").write_text(
+            json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": PAD, "bos_token": DOCUMENT, "eos_token": DOCUMENT}, indent=1) + "\n"
+        )
+
+    def hf_config(self) -> dict[str, Any]:
+        s = self.shape
+        return {
+            "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "vocab_size": s.vocabulary, "hidden_size": s.width,
+            "intermediate_size": s.hidden, "num_hidden_layers": s.layers, "num_attention_heads": s.heads, "num_key_value_heads": s.kv_heads,
+            "head_dim": s.head_width, "hidden_act": "silu", "max_position_embeddings": self.context_tokens, "rms_norm_eps": s.epsilon,
+            "rope_parameters": {"rope_type": "default", "rope_theta": s.rope_theta}, "attention_bias": False, "tie_word_embeddings": True,
+            "use_sliding_window": False, "bos_token_id": self.words.document, "eos_token_id": self.words.document, "pad_token_id": self.words.pad,
+            "dtype": "float32",
+        }  # fmt: skip
+
+
+def forward_flops(shape: Shape, positions: int, pairs: int, unembedded: int) -> float:
+    """FLOPs of the matrix products of a forward pass: 2 per multiply-add, `pairs` query-key pairs in all, logits at `unembedded` positions.
+
+    Equal to `torch.utils.flop_counter`, which likewise counts masked pairs and leaves out norms and element-wise work.
+    """
+    query, key_value = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
+    linear = shape.width * (2 * query + 2 * key_value + 3 * shape.hidden)
+    return 2.0 * (shape.layers * (positions * linear + 2 * pairs * query) + unembedded * shape.width * shape.vocabulary)
+
+
+def positions(segment_BT: Tensor) -> Tensor:
+    """Position of each token within its segment."""
+    index_T = torch.arange(segment_BT.shape[1], device=segment_BT.device).expand_as(segment_BT)
+    begins = F.pad(segment_BT[:, 1:] != segment_BT[:, :-1], (1, 0), value=True)
+    return index_T - torch.where(begins, index_T, 0).cummax(1).values
+
+
+def segment_mask(segment_BT: Tensor) -> Tensor:
+    """(B, 1, T, T): True where a token may look: at earlier tokens of its own segment, and itself."""
+    T = segment_BT.shape[1]
+    same = segment_BT[:, :, None] == segment_BT[:, None, :]
+    return (same & torch.ones(T, T, dtype=torch.bool, device=segment_BT.device).tril())[:, None]
+
+
+def _pick(logit_NV: Tensor, temperature: float, draws: list[torch.Generator]) -> Tensor:
+    """The most likely token, or one drawn at `temperature` by each row's own generator (Gumbel's maximum)."""
+    if not temperature:
+        return logit_NV.argmax(-1)
+    uniform_NV = torch.stack([torch.rand(logit_NV.shape[1], generator=g) for g in draws]).to(logit_NV.device)
+    return (logit_NV / temperature - (-uniform_NV.clamp_min(1e-20).log()).log()).argmax(-1)
