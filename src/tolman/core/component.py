@@ -7,9 +7,8 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, model_serializer, model_validator
 from pydantic.functional_validators import BeforeValidator
 
+from tolman.core.discovery import FOLDERS, from_config
 from tolman.core.errors import UserError, suggest
-
-FOLDERS = ("datasets", "models", "train_time", "test_time", "augment", "memory", "scoring")
 
 
 def Operational(default: Any, **constraints: Any) -> Any:
@@ -101,8 +100,6 @@ def digest(value: Any) -> str:
 
 def _build(value: Any) -> Any:
     if isinstance(value, dict) and "is" in value:
-        from tolman.core.discovery import from_config  # discovery imports Component
-
         return from_config(value)
     return value
 

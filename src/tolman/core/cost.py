@@ -41,26 +41,32 @@ class Meter:
     def __init__(self) -> None:
         self.costs: dict[str, Cost] = {}
         self._phase = "train"
+        self._since: float | None = None
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Book what happens inside, seconds included, under `name`. Phases nest: the inner one's time is not the outer one's."""
         assert name in PHASES, f"{name!r} is none of the phases {PHASES}"
-        outer, self._phase = self._phase, name
-        began, nested = perf_counter(), self._seconds_of_others(name)
+        self._book_seconds()
+        outer, was_running = self._phase, self._since is not None
+        self._phase, self._since = name, perf_counter()
         try:
             yield
         finally:
-            spent = perf_counter() - began - (self._seconds_of_others(name) - nested)
-            self.add(Cost(seconds=spent))
-            self._phase = outer
+            self._book_seconds()
+            self._phase, self._since = outer, perf_counter() if was_running else None
 
     def add(self, cost: Cost) -> None:
         """Book `cost` under the current phase."""
         self.costs[self._phase] = self.costs.get(self._phase, Cost()) + cost
 
     def get(self, phase: str) -> Cost:
+        """What was spent on `phase`, the time until now included if it is under way."""
+        self._book_seconds()
         return self.costs.get(phase, Cost())
 
-    def _seconds_of_others(self, name: str) -> float:
-        return sum(cost.seconds for phase, cost in self.costs.items() if phase != name)
+    def _book_seconds(self) -> None:
+        if self._since is not None:
+            now = perf_counter()
+            self.add(Cost(seconds=now - self._since))
+            self._since = now

@@ -6,10 +6,14 @@ import importlib.util
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tolman.core.component import FOLDERS, Component
 from tolman.core.errors import UserError, suggest
+
+if TYPE_CHECKING:  # pydantic takes a tenth of a second to import, and `tolman list` needs none of it
+    from tolman.core.component import Component
+
+FOLDERS = ("datasets", "models", "train_time", "test_time", "augment", "memory", "scoring")
 
 
 def names(folder: str) -> dict[str, str]:
@@ -38,8 +42,10 @@ def module(folder: str, name: str) -> Any:
     return importlib.import_module(known[name])
 
 
-def component(address: str) -> type[Component]:
+def component(address: str) -> "type[Component]":
     """The component class at `folder/name`. Raises UserError with the nearest name if there is none."""
+    from tolman.core.component import Component
+
     if ":" in address:
         module_name, _, qualname = address.partition(":")
         return getattr(importlib.import_module(module_name), qualname)
@@ -56,12 +62,12 @@ def component(address: str) -> type[Component]:
     return public[0]
 
 
-def components(folder: str) -> dict[str, type[Component]]:
+def components(folder: str) -> "dict[str, type[Component]]":
     """Every component class of `folder`, by name. Imports them."""
     return {name: component(f"{folder}/{name}") for name in names(folder)}
 
 
-def from_config(config: Mapping[str, Any]) -> Component:
+def from_config(config: Mapping[str, Any]) -> "Component":
     """The component that `Component.config()` described."""
     if "is" not in config:
         raise UserError("a component's configuration needs 'is': its address, such as 'datasets/reversals'")

@@ -58,6 +58,16 @@ class Tiny(Component):
             raise ValueError(f"heads = {self.heads} must be a multiple of kv_heads = {self.kv_heads}")
         return self
 
+    def parameter_count(self, vocabulary: int = 1000) -> int:
+        """Weights of the network for a vocabulary of that many words."""
+        head = self.width // self.heads
+        block = self.width * head * (2 * self.heads + 2 * self.kv_heads) + 3 * self.width * self.hidden + 2 * self.width + 2 * head
+        return self.layers * block + (vocabulary + 1) * self.width
+
+    def activation_bytes_per_token(self) -> int:
+        """Rough memory of the activations that training keeps, per token of a batch (bfloat16, measured: benchmarks/train_tiny.py)."""
+        return self.layers * (60 * self.width + 12 * self.hidden + 8 * self.heads * 128)
+
     def create(self, corpus: Corpus, *, seed: int) -> "TinyModel":
         """A model with random weights and the words of `corpus` (its questions' too)."""
         texts = [d.text for d in corpus.documents]

@@ -97,6 +97,10 @@ class Pretrain(Component):
                     }
                 )
 
+    def train_tokens(self) -> int:
+        """Tokens that the training will read, for estimates of time."""
+        return self.steps * self.batch_tokens
+
     def schedule(self, step: int) -> float:
         """Factor on the learning rates at `step`: linear warm-up, a plateau, linear decay to zero."""
         up = min(1.0, (step + 1) / max(1, round(self.warmup * self.steps)))

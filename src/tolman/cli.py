@@ -1,0 +1,216 @@
+"""The verbs: list, show, run, report, claims. Everything they say is made elsewhere; heavy imports happen inside the verb that needs them."""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from tolman.core.discovery import FOLDERS, names, summary
+from tolman.core.errors import UserError, suggest
+
+app = typer.Typer(help="What did your language model really learn? Controlled studies of learning in weights and in context.", no_args_is_help=True,
+                  add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)  # fmt: skip
+out, err = Console(highlight=False), Console(stderr=True, highlight=False)
+
+
+@app.command("list")
+def list_() -> None:
+    """The studies and components there are."""
+    from tolman.report.terminal import listing
+
+    for folder in ("studies", *FOLDERS):
+        if rows := [(name, summary(module)) for name, module in names(folder).items()]:
+            out.print(listing(folder, rows))
+            out.print()
+
+
+@app.command()
+def show(name: Annotated[str, typer.Argument(help="A study or component, such as reversals or train_time/pretrain.")], seed: int = 0) -> None:
+    """What NAME is: its fields with their documentation, its scales, sample documents and questions."""
+    from tolman.report.describe import describe_component, describe_study
+
+    found = [f"{folder}/{n}" for folder in ("studies", *FOLDERS) for n in names(folder) if name in (n, f"{folder}/{n}")]
+    if not found:
+        every = {n for folder in ("studies", *FOLDERS) for n in names(folder)}
+        raise UserError(f"there is no study or component {name!r}; {suggest(name.rpartition('/')[2], every)}")
+    for address in found:
+        folder, _, short = address.partition("/")
+        for part in describe_study(short) if folder == "studies" else describe_component(address, seed):
+            out.print(part)
+
+
+@app.command()
+def run(
+    study: Annotated[str, typer.Argument(help="Which study; `tolman list` names them.")],
+    scale: Annotated[str, typer.Option(help="How large: quick, small or paper.")] = "quick",
+    seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds (0, 1, ...); each scale has its own default.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="PART.FIELD=VALUE", help="Change a field, such as train_time.steps=200; repeatable.")] = None,
+    folder: Annotated[Path, typer.Option("--out", help="The store: trained models, records, reports.")] = Path("runs"),
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes; by default one for each training, up to the cores.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per cell and kind, and nothing else, on standard output.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and about how long and how much memory it takes.")] = False,
+) -> None:
+    """Run a study: what is finished is not run again, what was interrupted goes on."""
+    from tolman.run.execute import Stopped
+    from tolman.run.plan import result_rows
+
+    plan, module = make_plan(study, scale, seeds, set_ or [], folder)
+    workers = workers or min(os.cpu_count() or 1, max(1, len(plan.unfinished())))
+    if dry_run:
+        return print_dry_run(plan, workers, json_)
+    run_plan(plan, workers, Stopped)
+    frames = plan.write_folder({"title": module.__doc__.split("\n")[0], "settings": set_ or []})
+    if json_:
+        for row in result_rows(frames):
+            print(json.dumps(row))
+        return
+    page = make_report(plan.folder)
+    print_results(plan.folder)
+    out.print(f"report: {page}")
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, such as runs/reversals-quick or results/reversals-quick.")],
+    to: Annotated[Path | None, typer.Option("--out", help="Where to write the page; by default into RUN.")] = None,
+) -> None:
+    """Write the report page of a finished run anew, from its tables."""
+    page = make_report(run, to)
+    print_results(run)
+    out.print(f"report: {page}")
+
+
+@app.command()
+def claims(
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Only these, in full: C04 C19.")] = None,
+    results: Annotated[Path | None, typer.Option(help="Folder with the runs whose records decide; by default the committed results/.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Run the studies behind these claims again at their quick scale (3 seeds), then decide from that.")] = False,
+    folder: Annotated[Path, typer.Option("--out", help="The store for --quick.")] = Path("runs"),
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per claim.")] = False,
+) -> None:
+    """The ledger: every claim with its verdict, decided from records by the rule written beforehand."""
+    from tolman.report.terminal import claims_table
+    from tolman.studies._ledger import LEDGER
+    from tolman.studies._settle import committed_results, settle, studies_of
+
+    wanted = [i.upper() for i in ids or []]
+    for i in wanted:
+        if i not in LEDGER:
+            raise UserError(f"there is no claim {i!r}; {suggest(i, LEDGER)}")
+    if quick:
+        if not wanted:
+            raise UserError("name the claims to run again, such as: tolman claims C04 --quick")
+        for study in studies_of(wanted):
+            run(study, scale="quick", seeds=3, set_=None, folder=folder, workers=None, json_=False, dry_run=False)
+        results = folder
+    verdicts = settle(results or committed_results(), wanted or list(LEDGER))
+    if json_:
+        for verdict in verdicts:
+            print(json.dumps(verdict.to_dict()))
+    elif wanted:
+        for verdict in verdicts:
+            out.print(verdict.in_full())
+    else:
+        out.print(claims_table([verdict.row() for verdict in verdicts]))
+
+
+def make_plan(study: str, scale: str, seeds: int | None, settings: list[str], folder: Path) -> tuple[Any, Any]:
+    """The plan of a study with the overrides applied, and the study's module."""
+    from tolman.core.discovery import module
+    from tolman.run.cell import override
+    from tolman.run.plan import Plan
+    from tolman.run.store import Store
+
+    found = module("studies", study)
+    if scale not in found.scales:
+        raise UserError(f"{study} has no scale {scale!r}; {suggest(scale, found.scales)}")
+    cells = override(found.cells(scale, range(seeds or found.scales[scale])), dict(parse_setting(s) for s in settings))
+    return Plan(study, scale, tuple(cells), Store(folder)), found
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """`train_time.steps=200` as a path and a JSON value (or a string, where it is no JSON)."""
+    path, equals, value = text.partition("=")
+    if not equals or "." not in path:
+        raise UserError(f"--set {text!r}: write PART.FIELD=VALUE, such as train_time.steps=200")
+    try:
+        return path, json.loads(value)
+    except ValueError:
+        return path, value
+
+
+def run_plan(plan: Any, workers: int, stopped: type[Exception]) -> None:
+    """Run with progress shown on standard error."""
+    from tolman.report.terminal import RunProgress
+
+    groups = plan.unfinished()
+    labels = {g[0].train_fingerprint(): f"{g[0].training}, seed {g[0].seed}" for g in groups}
+    if finished := len(plan.groups()) - len(groups):
+        err.print(f"{finished} of {len(plan.groups())} trainings are finished already")
+    try:
+        with RunProgress(err, labels, workers) as progress:
+            plan.run(progress, workers)
+    except (stopped, KeyboardInterrupt) as error:
+        err.print("[yellow]stopped[/]; what was finished is kept, and the same command goes on from there")
+        raise typer.Exit(130) from error
+
+
+def print_dry_run(plan: Any, workers: int, json_: bool) -> None:
+    from tolman.report.terminal import listing, span
+    from tolman.run.estimate import expected, peak_flops
+
+    peak, rows, total, memory = peak_flops(), [], 0.0, 0.0
+    unfinished = {g[0].train_fingerprint() for g in plan.unfinished()}
+    for group in plan.groups():
+        guess = expected(group, peak)
+        todo = group[0].train_fingerprint() in unfinished
+        total += (guess.seconds or 0.0) if todo else 0.0
+        memory = max(memory, guess.memory_bytes or 0.0)
+        rows.append({
+            "training": group[0].training, "seed": group[0].seed, "asking": [c.asking for c in group], "finished": not todo,
+            "seconds": guess.seconds, "memory_bytes": guess.memory_bytes, "train_fingerprint": group[0].train_fingerprint(),
+        })  # fmt: skip
+    if json_:
+        for row in rows:
+            print(json.dumps(row))
+        return
+    lines = [(f"{r['training']}, seed {r['seed']}", f"{'finished' if r['finished'] else 'about ' + span(r['seconds'])}; asked: {'; '.join(r['asking'])}") for r in rows]
+    out.print(listing(f"{plan.name}: {len(plan.cells)} cells, {len(rows)} trainings", lines))
+    out.print(f"about {span(total)} in all, {memory * workers / 2**30:.1f} GiB of memory with {workers} worker{'s' * (workers > 1)} "
+              "(a guess from this machine's speed at matrix products, right within a factor of about two)")  # fmt: skip
+
+
+def make_report(folder: Path, to: Path | None = None) -> Path:
+    from tolman.core.discovery import module
+    from tolman.report.page import write_report
+    from tolman.run.frames import Frames
+    from tolman.run.plan import read_plan
+
+    plan, frames = read_plan(folder), Frames.read(folder)
+    return write_report(to or folder, frames, headline=module("studies", plan["study"]).headline(frames), notes=[plan["title"]])
+
+
+def print_results(folder: Path) -> None:
+    from tolman.core.discovery import module
+    from tolman.report.summary import estimates
+    from tolman.report.terminal import results_table
+    from tolman.run.frames import Frames
+    from tolman.run.plan import read_plan
+
+    plan, frames = read_plan(folder), Frames.read(folder)
+    seeds = plan["seeds"]
+    out.print(results_table(estimates(frames).to_dicts(), f"{plan['study']}, {plan['scale']}, {len(seeds)} seed{'s' * (len(seeds) > 1)}"))
+    out.print(module("studies", plan["study"]).headline(frames), soft_wrap=False)
+
+
+def main() -> None:
+    """The command `tolman`. What the user can mend is one sentence and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        err.print(f"[red]error:[/] {error}", soft_wrap=True)
+        sys.exit(2)

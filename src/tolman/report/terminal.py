@@ -1,0 +1,124 @@
+"""Tables and progress for the terminal, as rich renderables; `cli` prints them."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+
+def span(seconds: float | None) -> str:
+    """A duration as people say it: 48 s, 3 min 20 s, 2 h 05 min."""
+    if seconds is None:
+        return "unknown"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def percent(mean: float, low: float, high: float) -> str:
+    """`97 [91, 99]`, in per cent."""
+    return f"{100 * mean:.0f} [{100 * low:.0f}, {100 * high:.0f}]"
+
+
+def results_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
+    """Accuracy by condition and kind. `rows` have training, asking, kind, mean, low, high, chance, seeds."""
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    table = Table(title=title, caption="per cent correct [95 % interval]", title_justify="left", caption_justify="left")
+    table.add_column("training")
+    table.add_column("asking")
+    for kind in kinds:
+        table.add_column(kind.replace("_", "\n", 1), justify="right")
+    last = None
+    for training, asking in dict.fromkeys((row["training"], row["asking"]) for row in rows):
+        mine = {row["kind"]: row for row in rows if (row["training"], row["asking"]) == (training, asking)}
+        if last is not None and last != training:
+            table.add_section()
+        table.add_row(training if training != last else "", asking, *(percent(m["mean"], m["low"], m["high"]) if (m := mine.get(k)) else "" for k in kinds))
+        last = training
+    return table
+
+
+class TimeLeft(ProgressColumn):
+    """Time left from the whole of what is left and the speed so far."""
+
+    def render(self, task: Task) -> Text:
+        left = task.fields.get("left_s")
+        return Text("" if left is None else f"{span(left)} left", style="cyan")
+
+
+class RunProgress:
+    """Shows how a run goes: bars on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, console: Console, labels: Mapping[str, str], workers: int) -> None:
+        self.console, self.labels, self.workers = console, labels, max(1, workers)
+        self.done: dict[str, float] = dict.fromkeys(labels, 0.0)
+        self.began = time.monotonic()
+        self.said = 0.0
+        self.bars = Progress(
+            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(bar_width=24), MofNCompleteColumn(), TextColumn("{task.fields[note]}"), TimeLeft(),
+            console=console, transient=True, disable=not console.is_terminal,
+        )  # fmt: skip
+        self.whole = self.bars.add_task("trainings", total=len(labels), note="", left_s=None)
+        self.tasks: dict[str, Any] = {}
+
+    def __enter__(self) -> "RunProgress":
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bars.stop()
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        kind, training = event["event"], event.get("training", "")
+        if kind == "warning":
+            self.console.print(f"[yellow]warning:[/] {event['text']}", highlight=False)
+        elif kind == "building":
+            self.tasks.setdefault(training, self.bars.add_task(self.labels.get(training, training), total=None, note="building the corpus", left_s=None))
+        elif kind == "step":
+            self.done[training] = 0.95 * event["step"] / event["steps"]
+            if training in self.tasks:
+                self.bars.update(self.tasks[training], completed=event["step"], total=event["steps"], note=f"loss {event.get('loss', float('nan')):.3f}")
+        elif kind == "trained" and training in self.tasks:
+            self.bars.update(self.tasks[training], note="asking")
+        elif kind == "group":
+            self.done[training] = 1.0
+            if training in self.tasks:
+                self.bars.remove_task(self.tasks.pop(training))
+        left = self.left_s()
+        self.bars.update(self.whole, completed=sum(d == 1.0 for d in self.done.values()), left_s=left)
+        if not self.console.is_terminal and time.monotonic() - self.said > 15:
+            self.said = time.monotonic()
+            finished = sum(self.done.values()) / max(1, len(self.done))
+            self.console.print(f"{100 * finished:3.0f} % of {len(self.done)} trainings, {span(left)} left" if left is not None else "started", highlight=False)
+
+    def left_s(self) -> float | None:
+        """Seconds left at the speed so far; None before there is a speed."""
+        finished = sum(self.done.values())
+        elapsed = time.monotonic() - self.began
+        return None if finished < 0.02 or elapsed < 2 else elapsed * (len(self.done) - finished) / finished
+
+
+def claims_table(rows: Sequence[tuple[str, str, str, str, str]]) -> Table:
+    """Id, claim, verdict, key numbers, scale."""
+    table = Table(title="The claims", title_justify="left", show_lines=True)
+    for name, options in (("id", {}), ("claim", {"ratio": 4}), ("verdict", {"ratio": 2}), ("numbers", {"ratio": 4}), ("scale", {})):
+        table.add_column(name, **options)  # type: ignore[arg-type]
+    for row in rows:
+        style = {"holds": "green", "does not hold here": "red", "not run": "dim"}.get(row[2], "")
+        table.add_row(row[0], row[1], Text(row[2], style=style), row[3], row[4])
+    return table
+
+
+def listing(title: str, rows: Sequence[tuple[str, str]]) -> RenderableType:
+    """Names with a line about each."""
+    table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(style="bold cyan", no_wrap=True)
+    table.add_column()
+    for row in rows:
+        table.add_row(*row)
+    return table

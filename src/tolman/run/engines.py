@@ -1,0 +1,152 @@
+"""Where trainings run: in this process, or in worker processes of this machine."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tolman.core.errors import UserError
+from tolman.run.cell import Cell, cell_from_config
+from tolman.run.execute import Report, Stopped, execute
+from tolman.run.store import Store
+
+
+@contextmanager
+def stopping() -> Iterator[threading.Event]:
+    """An event that Ctrl-C or SIGTERM sets, so that work can stop at the next step with its state saved; a second Ctrl-C ends at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def ask(signum: int, frame: object) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    previous = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for s, handler in previous.items():
+            signal.signal(s, handler)
+
+
+def run_here(store: Store, groups: Sequence[Sequence[Cell]], report: Report) -> None:
+    """Each group in turn, in this process, with all its cores. Raises Stopped when interrupted."""
+    with stopping() as stop:
+        for cells in groups:
+            execute(store, cells, report, stop)
+            report({"event": "group", "training": cells[0].train_fingerprint()})
+
+
+def run_workers(store: Store, groups: Sequence[Sequence[Cell]], report: Report, workers: int) -> None:
+    """Groups shared out to `workers` processes, each with its share of the cores.
+
+    A worker that dies (killed, out of memory) is replaced once for the group it had; a second death of the same group is an error that names it.
+    """
+    context = multiprocessing.get_context("spawn")
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    waiting = [(i, 0) for i in range(len(groups))]
+    running: dict[int, tuple[Any, Any, int, int]] = {}
+    number = 0
+    with stopping() as stop:
+        try:
+            while waiting or running:
+                while waiting and len(running) < workers and not stop.is_set():
+                    group, attempt = waiting.pop(0)
+                    mine, its = context.Pipe()
+                    configs = [cell.config() for cell in groups[group]]
+                    process = context.Process(target=_work, args=(str(store.folder), configs, its, threads, os.getpid()), daemon=True)
+                    process.start()
+                    its.close()
+                    running[number] = (process, mine, group, attempt)
+                    number += 1
+                if stop.is_set():
+                    for process, *_ in running.values():
+                        if process.pid is not None and process.is_alive():
+                            os.kill(process.pid, signal.SIGTERM)
+                for key in list(running):
+                    process, pipe, group, attempt = running[key]
+                    outcome = _drain(pipe, report)
+                    if outcome is None and process.is_alive():
+                        continue
+                    outcome = outcome or _drain(pipe, report)
+                    process.join()
+                    del running[key]
+                    waiting += _conclude(outcome, groups[group], group, attempt, process.exitcode, report, stop.is_set())
+                if stop.is_set() and not running:
+                    raise Stopped
+                time.sleep(0.02)
+        finally:
+            for process, *_ in running.values():
+                process.terminate()
+
+
+def _conclude(outcome: Any, cells: Sequence[Cell], group: int, attempt: int, exitcode: int | None, report: Report, stopped: bool) -> list[tuple[int, int]]:
+    """What a finished worker means: nothing more to do, an error to raise, or the group to be tried again."""
+    if outcome == ("done",):
+        report({"event": "group", "training": cells[0].train_fingerprint()})
+        return []
+    if stopped or outcome == ("stopped",):
+        return []
+    if outcome is not None:
+        raise UserError(outcome[1]) if outcome[0] == "user error" else RuntimeError(outcome[1])
+    name = f"{cells[0].training or cells[0].dataset.address()}, seed {cells[0].seed}"
+    if attempt:
+        raise UserError(f"the worker for {name!r} died twice (exit code {exitcode}); if memory ran out, use fewer --workers; finished cells are kept")
+    report({"event": "warning", "text": f"the worker for {name!r} died (exit code {exitcode}); a new one goes on from its checkpoint"})
+    return [(group, attempt + 1)]
+
+
+def _drain(pipe: Any, report: Report) -> Any:
+    """Pass on what a worker reported; its outcome if it sent one."""
+    try:
+        while pipe.poll():
+            message = pipe.recv()
+            if isinstance(message, tuple):
+                return message
+            report(message)
+    except (EOFError, OSError):
+        return None
+    return None
+
+
+def _work(folder: str, configs: list[dict[str, Any]], pipe: Any, threads: int, parent: int) -> None:
+    """A worker's life: one group. It ends itself when the process that began it is gone."""
+    import torch
+
+    torch.set_num_threads(threads)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    lock = threading.Lock()
+
+    def report(event: dict[str, Any]) -> None:
+        with lock:
+            pipe.send(event)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent passes it on as SIGTERM
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        execute(Store(Path(folder)), [cell_from_config(c) for c in configs], report, stop)
+        outcome: tuple[str, ...] = ("done",)
+    except Stopped:
+        outcome = ("stopped",)
+    except UserError as error:
+        outcome = ("user error", str(error))
+    except Exception as error:
+        import traceback
+
+        outcome = ("error", f"{error!r} in a worker\n{traceback.format_exc()}")
+    pipe.send(outcome)
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)

@@ -1,0 +1,53 @@
+"""What a run will take, before it is run: floating-point operations of the trainings over the speed of this machine, and the memory of one training."""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tolman.run.cell import Cell
+
+SHARE_OF_PEAK = 0.2
+"""Share of the processor's peak that small trainings reach (measured on 2 cores: 0.15 to 0.3; benchmarks/train_tiny.py)."""
+LIBRARIES_BYTES = 450e6
+"""Memory that Python, torch and a corpus take before anything is trained."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Expected seconds and peak bytes of one training with the questions after it; None where a component does not say."""
+
+    seconds: float | None
+    memory_bytes: float | None
+
+
+def peak_flops() -> float:
+    """bfloat16 matrix products of this machine, in FLOPs per second, measured for about a fifth of a second."""
+    import torch
+
+    a, b = torch.randn(2048, 512).bfloat16(), torch.randn(512, 512).bfloat16()
+    a @ b
+    began, n = time.perf_counter(), 0
+    while time.perf_counter() - began < 0.2:
+        a @ b
+        n += 1
+    return 2 * 2048 * 512 * 512 * n / (time.perf_counter() - began)
+
+
+def expected(cells: Sequence[Cell], peak: float) -> Expected:
+    """For cells that share one training. Asking is taken as a tenth of training: a rough guess, said so where it is printed."""
+    first = cells[0]
+    tokens, parameters, activation = (
+        getattr(part, name, None)
+        for part, name in ((first.train_time, "train_tokens"), (first.model, "parameter_count"), (first.model, "activation_bytes_per_token"))
+    )
+    if tokens is None or parameters is None:
+        return Expected(None, None)
+    seconds = 1.1 * 6 * parameters() * tokens() / (peak * SHARE_OF_PEAK)
+    memory = LIBRARIES_BYTES + 16 * parameters() + (activation() if activation else 0) * getattr(first.train_time, "batch_tokens", 0)
+    return Expected(seconds, memory)
+
+
+def default_workers() -> int:
+    """One process for every two cores, at least one."""
+    return max(1, (os.cpu_count() or 1) // 2)

@@ -1,0 +1,113 @@
+"""What a study file provides, and how its claims are decided."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import polars as pl
+
+from tolman.core.stats import Estimate, estimate, paired
+from tolman.run.cell import Cell
+from tolman.run.frames import Frames
+
+MIN_SEEDS = 3
+
+
+class Study(Protocol):
+    """A module in `tolman/studies`: its docstring's first line is the title."""
+
+    scales: dict[str, int]
+    """Scale -> how many seeds it runs unless told otherwise."""
+
+    def cells(self, scale: str, seeds: Sequence[int]) -> list[Cell]: ...
+
+    def headline(self, frames: Frames) -> str:
+        """The finding in one sentence, with numbers from `frames`."""
+        ...
+
+    claims: dict[str, Callable[[Frames], "Outcome"]]
+    """Claim id -> the rule, applied to the study's records."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison of a rule: what was measured, what it must be, and whether it is."""
+
+    what: str
+    measured: Estimate
+    must: str
+    holds: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a rule made of the records. `verdict` follows from `checks`; nobody writes it."""
+
+    checks: tuple[Check, ...]
+    note: str = ""
+    open: str = ""
+    """Why the claim stays open whatever the numbers, where it does (say, it asks for more benchmarks)."""
+
+    @property
+    def seeds(self) -> int:
+        return min((c.measured.seeds for c in self.checks), default=0)
+
+    @property
+    def verdict(self) -> str:
+        if not self.checks or any(c.measured.n == 0 for c in self.checks):
+            return "not run"
+        holds = all(c.holds for c in self.checks)
+        if self.seeds < MIN_SEEDS:
+            return f"open: {'as claimed' if holds else 'not as claimed'}, but {self.seeds} of {MIN_SEEDS} seeds"
+        if self.open:
+            return f"open: {'as claimed' if holds else 'not as claimed'} here; {self.open}"
+        return "holds" if holds else "does not hold here"
+
+
+def select(frames: Frames, **where: str | tuple[str, ...]) -> pl.DataFrame:
+    """Items where each column equals the value (or is one of the values) given."""
+    return frames.items.filter(*(pl.col(k).is_in([v] if isinstance(v, str) else list(v)) for k, v in where.items()))
+
+
+def accuracy(items: pl.DataFrame) -> Estimate:
+    """Share correct with its interval, clustered on facts and seeds."""
+    return estimate(items["correct"].cast(pl.Float64).to_list(), clusters=items["cluster"].to_list(), seeds=items["seed"].to_list())
+
+
+def difference(first: pl.DataFrame, second: pl.DataFrame, on: Sequence[str] = ("seed", "question")) -> Estimate:
+    """Mean of first - second over what both asked, paired on `on`. Raises AssertionError where one was asked something the other was not."""
+    both = first.join(second, on=list(on), suffix="_second", how="full", coalesce=True)
+    assert not both["correct"].is_null().any() and not both["correct_second"].is_null().any(), "the two sides were not asked the same"
+    return paired(
+        both["correct"].cast(pl.Float64).to_list(),
+        both["correct_second"].cast(pl.Float64).to_list(),
+        clusters=both["cluster"].to_list(),
+        seeds=both["seed"].to_list(),
+    )
+
+
+def gain_difference(a: tuple[pl.DataFrame, pl.DataFrame], b: tuple[pl.DataFrame, pl.DataFrame]) -> Estimate:
+    """(a[0] - a[1]) - (b[0] - b[1]), question by question: how much larger one gain is than another. Values lie in [-2, 2]."""
+    tables = [t.select("seed", "question", "cluster", pl.col("correct").cast(pl.Float64).alias(f"x{i}")) for i, t in enumerate((*a, *b))]
+    joined = tables[0]
+    for table in tables[1:]:
+        joined = joined.join(table.drop("cluster"), on=["seed", "question"], how="inner")
+    assert all(len(joined) == len(t) for t in tables), "the four sides were not asked the same"
+    values = (joined["x0"] - joined["x1"]) - (joined["x2"] - joined["x3"])
+    return estimate(values.to_list(), clusters=joined["cluster"].to_list(), seeds=joined["seed"].to_list(), bounds=(-2.0, 2.0))
+
+
+def at_least(what: str, measured: Estimate, threshold: float) -> Check:
+    """The mean must reach `threshold` (the interval is shown, not asked to clear it: it cannot for thresholds near 1)."""
+    return Check(what, measured, f">= {threshold:g}", measured.mean >= threshold)
+
+
+def at_most(what: str, measured: Estimate, threshold: float) -> Check:
+    return Check(what, measured, f"<= {threshold:g}", measured.mean <= threshold)
+
+
+def surely_above(what: str, measured: Estimate, threshold: float) -> Check:
+    """The whole interval must lie above `threshold`: for differences."""
+    return Check(what, measured, f"> {threshold:g} (whole interval)", measured.low > threshold)
+
+
