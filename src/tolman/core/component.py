@@ -20,12 +20,14 @@ class Component(BaseModel):
     """Base of datasets, models, methods, retrievers and scorings: frozen fields, each documented under the field.
 
     A component's address is its folder and file, `datasets/reversals`; the class lives in that file. `revision` is raised when the same fields
-    begin to mean something else, so that old records are not taken for new ones. `scales` names sets of field values.
+    begin to mean something else, so that old records are not taken for new ones. `scales` names sets of field values;
+    `example` holds those with which the contracts of `tolman.testing` build it in no time.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
     revision: ClassVar[int] = 1
     scales: ClassVar[dict[str, dict[str, Any]]] = {}
+    example: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, **fields: Any) -> None:
         try:

@@ -96,13 +96,17 @@ def _interval(x: np.ndarray, codes: np.ndarray, bounds: tuple[float, float] | No
     if not -1e-12 <= p <= 1 + 1e-12:
         raise AssertionError(f"the mean {mean} lies outside the bounds {bounds}")
     p = min(1.0, max(0.0, p))
+    if x.min() == x.max():
+        # had a share q of all facts another value, none of it would be seen with probability (1 - q)^facts; at the bounds this is Clopper-Pearson
+        unseen = 1 - ((1 - level) / 2) ** (1 / alike)
+        return mean - (mean - low) * unseen, mean + (high - mean) * unseen
     scaled = error / (high - low)
     # effective sample size, adjusted for the degrees of freedom; never above n (a lucky negative correlation is not evidence)
     n = len(x)
     if scaled > 0 and 0 < p < 1:
         effective = p * (1 - p) / scaled**2 * (float(stats.t.ppf(0.5 + level / 2, n - 1)) / t) ** 2 if n > 1 else 1.0
     else:
-        effective = float(alike)  # all values agree: as many observations as there are facts
+        effective = float(alike)  # all clusters agree: as many observations as there are facts
     # values other than the bounds themselves vary less than a coin does, so this may exceed n
     effective = min(effective, n) if set(np.unique(x)) <= {low, high} else effective
     alpha, hits = 1 - level, p * effective

@@ -37,6 +37,8 @@ class Tiny(Component):
     """Number of query heads."""
     kv_heads: int = Field(2, ge=1)
     """Number of key-value heads; `heads` must be a multiple of it."""
+    head_width: int = Field(128, ge=2, multiple_of=2)
+    """Width of each head. QK-norm caps attention logits at its square root (times learned gains): the wider the heads, the sooner in-context use emerged (32, 64, 128: LOG.md)."""
     hidden: int = Field(384, ge=8)
     """Hidden width of the SwiGLU feed-forward layers."""
     context_tokens: int = Field(512, ge=16)
@@ -46,21 +48,19 @@ class Tiny(Component):
 
     scales: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {},
-        "small": {"layers": 4, "width": 192, "heads": 3, "kv_heads": 3, "hidden": 512},
-        "paper": {"layers": 8, "width": 448, "heads": 7, "kv_heads": 7, "hidden": 1216},
+        "small": {"width": 192, "heads": 3, "kv_heads": 3, "hidden": 512},
+        "paper": {"layers": 8, "width": 448, "heads": 4, "kv_heads": 4, "hidden": 1216},
     }
 
     @model_validator(mode="after")
     def _divides(self) -> Self:
-        if self.width % self.heads or (self.width // self.heads) % 2:
-            raise ValueError(f"width = {self.width} must be an even multiple of heads = {self.heads}")
         if self.heads % self.kv_heads:
             raise ValueError(f"heads = {self.heads} must be a multiple of kv_heads = {self.kv_heads}")
         return self
 
     def parameter_count(self, vocabulary: int = 1000) -> int:
         """Weights of the network for a vocabulary of that many words."""
-        head = self.width // self.heads
+        head = self.head_width
         block = self.width * head * (2 * self.heads + 2 * self.kv_heads) + 3 * self.width * self.hidden + 2 * self.width + 2 * head
         return self.layers * block + (vocabulary + 1) * self.width
 
@@ -104,7 +104,7 @@ class TinyModel:
         self.meter = Meter()
         self.context_tokens = spec.context_tokens
         self.device = torch.device(spec.device)
-        self.shape = Shape(words.size, spec.layers, spec.width, spec.heads, spec.kv_heads, spec.width // spec.heads, spec.hidden)
+        self.shape = Shape(words.size, spec.layers, spec.width, spec.heads, spec.kv_heads, spec.head_width, spec.hidden)
         self.network = Qwen3(self.shape).to(self.device)
 
     # -- what it reads ---------------------------------------------------------------------------------------------------------
@@ -135,19 +135,21 @@ class TinyModel:
     def loss(self, batch: Batch) -> Tensor:
         """Weighted next-token loss in nats: sum of weight x loss over the batch divided by the number of weighted tokens.
 
-        Forward and backward run in `trained_dtype` on a copy of the float32 weights. Logits are computed at weighted positions only.
+        Forward and backward run in `trained_dtype` on a copy of the float32 weights. The last block and the logits
+        are computed at weighted positions only (and at some of weight 0, where rows have fewer than the most).
         """
-        token_BT, segment_BT = (torch.from_numpy(a).to(self.device) for a in (batch.token, batch.segment))
+        wanted_BT = batch.weight[:, 1:] != 0
+        most = -int(wanted_BT.sum(1).max()) // 8 * -8  # a multiple of 8: each new shape costs a bfloat16 GEMM 1.5 ms on CPU
+        at_BQ = torch.from_numpy(np.argsort(~wanted_BT, axis=1, kind="stable")[:, :most]).to(self.device)
+        token_BT, segment_BT, weight_BT = (torch.from_numpy(a).to(self.device) for a in (batch.token, batch.segment, batch.weight))
         weights = {name: p.to(self.trained_dtype) for name, p in self.network.named_parameters()}
-        hidden = functional_call(self.network, weights, (token_BT, positions(segment_BT), segment_mask(segment_BT)))
-        weight_N = torch.from_numpy(batch.weight[:, 1:].reshape(-1)).to(self.device)
-        chosen = weight_N.nonzero().squeeze(1)
-        hidden_ND = hidden[:, :-1].reshape(-1, hidden.shape[-1])[chosen]
-        logit_NV = F.linear(hidden_ND, weights["model.embed_tokens.weight"]).float()
-        loss_N = F.cross_entropy(logit_NV, token_BT[:, 1:].reshape(-1)[chosen], reduction="none")
-        rows, row_tokens = batch.token.shape
-        self._book(rows * row_tokens, rows * row_tokens * row_tokens, len(chosen), tokens=batch.tokens, passes=3)
-        return (loss_N * weight_N[chosen]).sum() / len(chosen)
+        inputs = (token_BT, positions(segment_BT), segment_mask(segment_BT), None, at_BQ)
+        hidden_BQD = functional_call(self.network, weights, inputs)
+        logit_NV = F.linear(hidden_BQD, weights["model.embed_tokens.weight"]).float().flatten(0, 1)
+        loss_N = F.cross_entropy(logit_NV, token_BT.gather(1, at_BQ + 1).flatten(), reduction="none")
+        weight_N = weight_BT.gather(1, at_BQ + 1).flatten()
+        self._book(token_BT.numel(), token_BT.shape[1], len(loss_N), tokens=batch.tokens, passes=3)
+        return (loss_N * weight_N).sum() / int(wanted_BT.sum())
 
     def matrices(self) -> list[torch.nn.Parameter]:
         """All weights of the blocks' linear maps."""
@@ -160,14 +162,14 @@ class TinyModel:
         """Log-probability in nats of each continuation. The prompt is read once and its cache continued for every continuation."""
         out: list[list[float]] = [[] for _ in prompts]
         tails = [[ids[1:] for ids in self.words.encode(c)] if c else [] for c in continuations]
-        for rows, token_BT in self._batches(prompts):
+        lengths = [len(tail) for row in tails for tail in row]
+        assert all(lengths), "a continuation has no tokens"
+        for rows, token_BT in self._batches(prompts, room=max(lengths, default=0)):
             last_BV, cache = self._read(token_BT)
             logprob_BV = last_BV.log_softmax(-1)
-            flat = [(b, tail) for b, row in enumerate(rows) for tail in tails[row]]
             for b, row in enumerate(rows):
                 out[row] = [float(logprob_BV[b, tail[0]]) for tail in tails[row]]
             longer = [(b, i, tail) for b, row in enumerate(rows) for i, tail in enumerate(tails[row]) if len(tail) > 1]
-            assert all(len(tail) for _, tail in flat), "a continuation has no tokens"
             for length in sorted({len(tail) for _, _, tail in longer}):
                 same = [item for item in longer if len(item[2]) == length]
                 next_NT = torch.from_numpy(np.stack([tail for _, _, tail in same])).to(self.device)
@@ -183,6 +185,7 @@ class TinyModel:
     ) -> list[list[Generation]]:
         """Texts up to a line break, the document's end or `max_tokens`. The prompt is read once for all its samples; finished rows leave the batch."""
         out: list[list[Generation]] = [[] for _ in prompts]
+        texts = [self.render(p) for p in prompts]
         stops = torch.tensor([self.words.document, self.words.pad, self.words.tokenizer.token_to_id("\n")], device=self.device)
         for rows, token_BT in self._batches(prompts, room=max_tokens):
             last_BV, cache = self._read(token_BT)
@@ -191,7 +194,7 @@ class TinyModel:
             alive = torch.arange(len(owner), device=self.device)
             written: list[list[int]] = [[] for _ in owner]
             nats, ended = [0.0] * len(owner), [False] * len(owner)
-            draws = [torch.Generator().manual_seed(derive(seed, rows[i // samples], i % samples)) for i in range(len(owner))] if temperature else []
+            draws = [_generator(seed, texts[rows[i // samples]], i % samples) for i in range(len(owner))] if temperature else []
             for step in range(max_tokens):
                 logprob_NV = last_NV.log_softmax(-1)
                 token_N = _pick(last_NV, temperature, [draws[i] for i in alive.tolist()] if draws else [])
@@ -233,23 +236,24 @@ class TinyModel:
         """Logits (B, V) after each prompt, and the cache to go on from."""
         B, T = token_BT.shape
         cache = Cache(self.spec.layers)
-        hidden_BTD = self.network(token_BT, torch.arange(T, device=self.device).expand(B, T), None, cache)
-        self._book(B * T, B * T * T, B, tokens=B * T)
-        return self.network.logits(hidden_BTD[:, -1]), cache
+        last_B1 = torch.full((B, 1), T - 1, device=self.device)
+        hidden_B1D = self.network(token_BT, torch.arange(T, device=self.device).expand(B, T), None, cache, last_B1)
+        self._book(B * T, T, B, tokens=B * T)
+        return self.network.logits(hidden_B1D[:, 0]), cache
 
     def _go_on(self, token_NT: Tensor, cache: Cache, past: int) -> Tensor:
         """Logits (N, T, V) after each of `token_NT`, which follow `past` cached tokens."""
         N, T = token_NT.shape
         mask = torch.ones(T, past + T, dtype=torch.bool, device=self.device).tril(past)
         hidden = self.network(token_NT, torch.arange(past, past + T, device=self.device).expand(N, T), mask, cache)
-        self._book(N * T, N * T * (past + T), N * T, tokens=N * T)
+        self._book(N * T, past + T, N * T, tokens=N * T)
         return self.network.logits(hidden)
 
     # -- price and storage -----------------------------------------------------------------------------------------------------
 
-    def _book(self, positions: int, pairs: int, unembedded: int, *, tokens: int, passes: int = 1) -> None:
+    def _book(self, positions: int, seen: int, asked: int, *, tokens: int, passes: int = 1) -> None:
         """Book `tokens` tokens; FLOPs are those executed, padding included. `passes` is 3 in training: the backward pass does twice the forward's work."""
-        self.meter.add(Cost(tokens=tokens, flops=passes * forward_flops(self.shape, positions, pairs, unembedded)))
+        self.meter.add(Cost(tokens=tokens, flops=passes * forward_flops(self.shape, positions, seen, asked)))
 
     def save(self, folder: Path) -> None:
         """A directory that `transformers.AutoModelForCausalLM` and `AutoTokenizer` load as Qwen3."""
@@ -273,14 +277,16 @@ class TinyModel:
         }  # fmt: skip
 
 
-def forward_flops(shape: Shape, positions: int, pairs: int, unembedded: int) -> float:
-    """FLOPs of the matrix products of a forward pass: 2 per multiply-add, `pairs` query-key pairs in all, logits at `unembedded` positions.
+def forward_flops(shape: Shape, positions: int, seen: int, asked: int) -> float:
+    """FLOPs of the matrix products of a forward pass, 2 per multiply-add: each of `positions` is compared with `seen` positions; the last block's queries
+    and feed-forward layer, and the logits, are computed at `asked` positions only.
 
     Equal to `torch.utils.flop_counter`, which likewise counts masked pairs and leaves out norms and element-wise work.
     """
     query, key_value = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
-    linear = shape.width * (2 * query + 2 * key_value + 3 * shape.hidden)
-    return 2.0 * (shape.layers * (positions * linear + 2 * pairs * query) + unembedded * shape.width * shape.vocabulary)
+    keys = shape.width * 2 * key_value
+    rest = shape.width * (2 * query + 3 * shape.hidden) + 2 * seen * query
+    return 2.0 * (shape.layers * positions * keys + ((shape.layers - 1) * positions + asked) * rest + asked * shape.width * shape.vocabulary)
 
 
 def positions(segment_BT: Tensor) -> Tensor:
@@ -295,6 +301,10 @@ def segment_mask(segment_BT: Tensor) -> Tensor:
     T = segment_BT.shape[1]
     same = segment_BT[:, :, None] == segment_BT[:, None, :]
     return (same & torch.ones(T, T, dtype=torch.bool, device=segment_BT.device).tril())[:, None]
+
+
+def _generator(seed: int, *names: object) -> torch.Generator:
+    return torch.Generator().manual_seed(derive(seed, "tiny", *names))
 
 
 def _pick(logit_NV: Tensor, temperature: float, draws: list[torch.Generator]) -> Tensor:

@@ -28,7 +28,7 @@ class Choice(Component):
         rated = [n / s for n, s in zip(nats, size, strict=True)]
         best = max(rated)
         winners = [c for c, r in zip(question.choices, rated, strict=True) if r == best]
-        if best != best:
+        if any(r != r for r in rated):  # nan
             return Answer("", Verdict.FAILED, tuple(nats))
         if len(winners) > 1:
             return Answer(" | ".join(winners), Verdict.UNPARSED, tuple(nats))

@@ -35,7 +35,7 @@ class Exact(Component):
 
 def grade(written: Generation, question: Question) -> Answer:
     """`correct` if the first line (its first `answer_words` words, where the question names a number) is an accepted answer; `truncated` if the limit cut
-    an answer of unknown length; `unparsed` if nothing was written."""
+    an answer of unknown length, or one before it had its words; `unparsed` if nothing was written."""
     line = written.text.strip().split("\n")[0]
     words = normalise(line).split()
     if question.answer_words is not None:
@@ -44,7 +44,7 @@ def grade(written: Generation, question: Question) -> Answer:
         return Answer(written.text, Verdict.UNPARSED)
     if any(words == normalise(answer).split() for answer in question.answers):
         return Answer(written.text, Verdict.CORRECT)
-    if not written.finished and question.answer_words is None:
+    if not written.finished and (question.answer_words is None or len(words) < question.answer_words):
         return Answer(written.text, Verdict.TRUNCATED)
     return Answer(written.text, Verdict.WRONG)
 

@@ -110,17 +110,19 @@ def c05(frames: Frames) -> Outcome:
 
 
 def c12(frames: Frames) -> Outcome:
-    """Cued by its first part a fact is recalled (>= .99); from the middle or the end it is not (<= .05), each difference > .5."""
-    closed = {"training": FRESH, "asking": CLOSED}
+    """By likelihood among ten candidates (one right, so that other true subjects do not count): cued by its first part a fact is recalled (>= .99);
+    from the middle or the end hardly (<= .2, chance .1); each difference > .5."""
+    closed = {"training": FRESH, "asking": CHOICE}
     first, middle, end = (select(frames, **closed, kind=f"cue_{part}") for part in ("first", "middle", "end"))
     return Outcome(
         (
             at_least("cued by subject and relation", accuracy(first), 0.99),
-            at_most("cued by relation and object", accuracy(middle), 0.05),
-            at_most("cued by the object alone", accuracy(end), 0.05),
+            at_most("cued by relation and object", accuracy(middle), 0.2),
+            at_most("cued by the object alone", accuracy(end), 0.2),
             surely_above("first - middle", difference(first, middle, on=("seed", "cluster")), 0.5),
             surely_above("first - end", difference(first, end, on=("seed", "cluster")), 0.5),
-        )
+        ),
+        note="Asked openly, the object alone brings up some entity that was trained with it the other way round; hence the choice among candidates.",
     )
 
 

@@ -1,6 +1,7 @@
 """Episodic memory: what a retriever finds for the question is put back in context."""
 
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from tolman.core.component import Component, Nested
 from tolman.core.data import Corpus, Prompt, Question
@@ -12,6 +13,8 @@ class Retrieval(Component):
 
     retriever: Nested
     """Which memory to ask, such as `memory/oracle`."""
+
+    example: ClassVar[dict[str, Any]] = {"retriever": {"is": "memory/oracle", "distractors": 2}}
 
     def prompts(self, model: LiveModel, corpus: Corpus, questions: Sequence[Question], *, seed: int) -> list[Prompt]:
         found = self.retriever.retrieve(corpus, questions, seed=seed)  # type: ignore[attr-defined]

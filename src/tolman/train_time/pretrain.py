@@ -15,20 +15,21 @@ from tolman.core.data import Corpus
 from tolman.core.errors import UserError
 from tolman.core.packing import Stream, pack
 from tolman.core.protocols import Checkpoints, TrainableModel, Watch
+from tolman.train_time._muon import Muon
 
 
 class Pretrain(Component):
     """Next-token training on the corpus's documents: Muon on matrices, AdamW on the rest, warm-up, linear decay to zero."""
 
-    steps: int = Field(700, ge=1)
+    steps: int = Field(1000, ge=1)
     """Optimiser steps."""
     batch_tokens: int = Field(2048, ge=64)
     """Tokens of documents in one step."""
-    exercise_share: float = Field(0.7, ge=0, le=1)
+    exercise_share: float = Field(0.65, ge=0, le=1)
     """Share of each batch's tokens that come from exercises (in-context sequences), where the corpus has any."""
     matrix_lr: float = Field(0.01, gt=0)
     """Peak learning rate of Muon."""
-    lr: float = Field(0.01, gt=0)
+    lr: float = Field(0.015, gt=0)
     """Peak learning rate of AdamW, for embeddings and gains."""
     weight_decay: float = Field(0.01, ge=0)
     """Decoupled weight decay of both optimisers."""
@@ -41,9 +42,10 @@ class Pretrain(Component):
 
     scales: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {},
-        "small": {"steps": 5000},
+        "small": {"steps": 1500},
         "paper": {"steps": 20_000, "batch_tokens": 8192},
     }
+    example: ClassVar[dict[str, Any]] = {"steps": 24, "batch_tokens": 256}
 
     def train(self, model: TrainableModel, corpus: Corpus, *, seed: int, checkpoints: Checkpoints, watch: Watch) -> None:
         """Change `model` in place. A run that goes on from a checkpoint ends with the same weights to the bit as one never interrupted."""
@@ -51,7 +53,8 @@ class Pretrain(Component):
         share = {"experience": 1 - self.exercise_share, "exercise": self.exercise_share}
         streams = {role: Stream(pool, seed, role) for role, pool in pools.items() if pool and share[role] > 0}
         if not streams:
-            raise UserError("there is nothing to train on: no document has a target" + (", for exercise_share = 1 and the corpus has no exercises" if pools["experience"] else ""))
+            why = ", for exercise_share = 1 and the corpus has no exercises" if pools["experience"] else ""
+            raise UserError(f"there is nothing to train on: no document has a target{why}")
         whole = sum(share[role] for role in streams)
         row_tokens = max(64, *(len(e) for pool in pools.values() for e in pool))
 
@@ -59,7 +62,7 @@ class Pretrain(Component):
         chosen = {id(p) for p in matrices}
         others = [p for p in model.network.parameters() if id(p) not in chosen]
         optimizers = [
-            torch.optim.Muon(matrices, lr=self.matrix_lr, weight_decay=self.weight_decay),
+            Muon(matrices, lr=self.matrix_lr, weight_decay=self.weight_decay),
             torch.optim.AdamW(others, lr=self.lr, weight_decay=self.weight_decay, betas=(0.9, 0.95), fused=True),
         ]
         peak = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]

@@ -1,0 +1,115 @@
+"""Write the generated parts of README.md and docs/ anew: tables and figures from committed records, output of code blocks, samples.
+
+`python docs/generate.py` writes; `python docs/generate.py --check` says what differs and exits with 1 (a test runs it without the code blocks).
+Generated parts stand between `<!-- generated: NAME -->` and `<!-- end -->`.
+"""
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PART = re.compile(r"(<!-- generated: ([\w-]+)(?: ([\w./-]+))? -->\n)(.*?)(<!-- end -->)", re.S)
+
+
+def results(run: str) -> str:
+    """Accuracy by condition and kind, as a Markdown table."""
+    from tolman.report.summary import estimates
+    from tolman.run.frames import Frames
+
+    rows = estimates(Frames.read(ROOT / "results" / run)).to_dicts()
+    kinds = [k for k in dict.fromkeys(r["kind"] for r in rows) if not k.startswith(("cue_", "wrong_"))]
+    lines = ["| training | asked | " + " | ".join(k.replace("_", " ") for k in kinds) + " |", "|---|---|" + "---:|" * len(kinds)]
+    for training, asking in dict.fromkeys((r["training"], r["asking"]) for r in rows):
+        mine = {r["kind"]: r for r in rows if (r["training"], r["asking"]) == (training, asking)}
+        cells = [f"{100 * m['mean']:.0f} [{100 * m['low']:.0f}, {100 * m['high']:.0f}]" if (m := mine.get(k)) else "" for k in kinds]
+        lines.append(f"| {training} | {asking} | " + " | ".join(cells) + " |")
+    seeds = rows[0]["seeds"]
+    lines.append(f"\nPer cent correct [95 % interval clustered on facts and seeds], {seeds} seeds; records: `results/{run}`.")
+    return "\n".join(lines) + "\n"
+
+
+def headline(run: str) -> str:
+    from tolman.core.discovery import module
+    from tolman.run.frames import Frames
+    from tolman.run.plan import read_plan
+
+    folder = ROOT / "results" / run
+    return module("studies", read_plan(folder)["study"]).headline(Frames.read(folder)) + "\n"
+
+
+def claims(_: str) -> str:
+    """Verdicts of the claims that records decide, as a Markdown table."""
+    from tolman.studies._ledger import LEDGER
+    from tolman.studies._settle import settle
+
+    verdicts = [v for v in settle(ROOT / "results", list(LEDGER)) if v.outcome]
+    lines = ["| id | claim | verdict | from |", "|---|---|---|---|"]
+    lines += [f"| {v.id} | {LEDGER[v.id].says} | {v.verdict} | `{v.run}` |" for v in verdicts]
+    return "\n".join(lines) + f"\n\n{len(LEDGER) - len(verdicts)} more are not run yet: `tolman claims` prints the whole ledger.\n"
+
+
+def claim_pages(_: str) -> str:
+    """Each decided claim in full: rule, checks, numbers, scale."""
+    from tolman.studies._ledger import LEDGER
+    from tolman.studies._settle import settle
+
+    out = []
+    for verdict in settle(ROOT / "results", list(LEDGER)):
+        if not verdict.outcome:
+            continue
+        claim = LEDGER[verdict.id]
+        out += [f"## {verdict.id}: {claim.says}\n", f"**Rule.** {claim.rule}\n", f"**Verdict.** {verdict.verdict} (`results/{verdict.run}`)\n"]
+        out += ["| measured | mean [95 % interval] | must be | n | seeds | |", "|---|---|---|---:|---:|---|"]
+        out += [f"| {c.what} | {c.measured} | {c.must} | {c.measured.n} | {c.measured.seeds} | {'yes' if c.holds else 'no'} |" for c in verdict.outcome.checks]
+        out += [f"\n{verdict.outcome.note}\n" if verdict.outcome.note else ""]
+    return "\n".join(out)
+
+
+def speed(_: str) -> str:
+    """The last committed run of benchmarks/train_tiny.py."""
+    path = ROOT / "benchmarks" / "results" / "train_tiny.md"
+    return path.read_text()
+
+
+PARTS: dict[str, Callable[[str], str]] = {"results": results, "headline": headline, "claims": claims, "claim-pages": claim_pages, "speed": speed}
+
+
+def rewritten(text: str) -> str:
+    """`text` with every generated part made anew."""
+    return PART.sub(lambda m: m[1] + PARTS[m[2]](m[3] or "") + m[5], text)
+
+
+def run_code(text: str) -> str:
+    """`text` with the output block after each `<!-- output -->`-marked Python block made anew by running the code."""
+
+    def run(match: re.Match[str]) -> str:
+        done = subprocess.run([sys.executable, "-c", match[1]], capture_output=True, text=True, cwd=ROOT, check=True)
+        return f"```python\n{match[1]}```\n<!-- output -->\n```text\n{done.stdout}```\n"
+
+    return re.sub(r"```python\n((?:(?!```).)*?)```\n<!-- output -->\n```text\n.*?```\n", run, text, flags=re.S)
+
+
+def pages() -> list[Path]:
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def main() -> None:
+    check = "--check" in sys.argv[1:]
+    stale = []
+    for page in pages():
+        text = page.read_text()
+        new = rewritten(text) if check else run_code(rewritten(text))
+        if new != text:
+            stale.append(page)
+            if not check:
+                page.write_text(new)
+    for page in stale:
+        print(f"{'differs from its records' if check else 'written'}: {page.relative_to(ROOT)}")
+    sys.exit(bool(stale) and check)
+
+
+if __name__ == "__main__":
+    main()

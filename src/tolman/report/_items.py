@@ -1,0 +1,115 @@
+"""What the page's explorer holds: single questions as they were asked and answered, sampled and abridged so that the page stays small."""
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from tolman.report.summary import conditions, group, words
+from tolman.run.frames import Frames
+
+MOST_ITEMS = 4_000
+MOST_BYTES = 1_400_000
+CONTEXT_CHARACTERS = 4_000
+LINE_CHARACTERS = 1_000
+AROUND = 4
+"""Lines kept at either end of a context that is too long to be shown whole."""
+
+
+def explorer(frames: Frames, *, items: int = MOST_ITEMS, size: int = MOST_BYTES) -> dict[str, Any]:
+    """Up to `items` items, and up to about `size` bytes of JSON, with what is needed to show them; `total` says how many there are.
+
+    Questions are sampled evenly within each seed and kind, and of a chosen question every condition's item is kept, so that methods can be compared on it.
+    """
+    share = min(1.0, items / max(1, len(frames.items)))
+    while True:
+        found = _payload(frames, sample(frames.items, share))
+        weight = len(json.dumps(found))
+        if weight <= size or found["shown"] <= 50:
+            return found
+        share *= 0.9 * size / weight
+
+
+def sample(items: pl.DataFrame, share: float) -> pl.DataFrame:
+    """`share` of the questions of each seed and kind, evenly spaced in their order, at least one; every item of a chosen question."""
+    if share >= 1:
+        return items
+    asked = items.select("seed", "kind", "question", "question_text").unique(maintain_order=True)
+    place, count = pl.int_range(pl.len()).over("seed", "kind"), pl.len().over("seed", "kind")
+    kept = pl.max_horizontal((count * share).floor(), pl.lit(1.0))
+    chosen = asked.filter(((place + 1) * kept / count).floor() > (place * kept / count).floor())
+    return items.join(chosen, on=asked.columns, how="semi", maintain_order="left")
+
+
+def supporting(lines: Sequence[str], row: dict[str, Any]) -> list[int]:
+    """Which lines of a context answer the question: those of the supporting documents where the item names them (`support`, their texts),
+    else, where the support was shown, those that hold every word of an expected answer and a word of the question."""
+    if row.get("support") is not None:
+        texts = {line.strip() for text in row["support"] for line in text.split("\n") if line.strip()}
+        return [i for i, line in enumerate(lines) if line.strip() in texts]
+    if not row["support_shown"]:
+        return []
+    asked, answers = _words(row["question_text"]), [_words(answer) for answer in row["expected"]]
+    return [i for i, line in enumerate(lines) if (mine := _words(line)) & asked and any(answer and answer <= mine for answer in answers)]
+
+
+def abridge(lines: Sequence[str], marked: Sequence[int]) -> tuple[list[str | int], list[int]]:
+    """Lines to show, a number standing for that many lines left out, and where the marked lines now are. Marked lines and their neighbours always stay."""
+    keep = set(range(len(lines)))
+    if sum(map(len, lines)) > CONTEXT_CHARACTERS:
+        ends = [*range(min(AROUND, len(lines))), *range(max(0, len(lines) - AROUND), len(lines))]
+        keep &= {i + step for i in marked for step in (-1, 0, 1)} | set(ends)
+    shown: list[str | int] = []
+    places = []
+    for i, line in enumerate(lines):
+        if i in keep:
+            if i in marked:
+                places.append(len(shown))
+            shown.append(line if len(line) <= LINE_CHARACTERS else line[:LINE_CHARACTERS] + " …")
+        elif shown and isinstance(shown[-1], int):
+            shown[-1] += 1
+        else:
+            shown.append(1)
+    return shown, places
+
+
+def _payload(frames: Frames, chosen: pl.DataFrame) -> dict[str, Any]:
+    table = conditions(frames)
+    info = frames.kinds()
+    kinds = [kind for kind in info if kind in set(frames.items["kind"])]
+    questions: dict[str, int] = {}
+    contexts: dict[str, int] = {}
+    lists: dict[str, list[Any]] = {name: [] for name in ("question", "condition", "seed", "verdict", "answer", "context", "whole", "marked", "nats")}
+    verdicts = frames.items["verdict"].unique(maintain_order=True).sort().to_list()
+    condition = {c: i for i, c in enumerate(table["condition"])}
+    for row in chosen.iter_rows(named=True):
+        asked = json.dumps([row["question_text"], kinds.index(row["kind"]), row["expected"], row["choices"]])
+        ends_with_question = row["prompt"].endswith(row["question_text"])
+        context = row["prompt"].removesuffix(row["question_text"]) if ends_with_question else row["prompt"]
+        lines = context.rstrip("\n").split("\n") if context.strip() else []
+        shown, marked = abridge(lines, supporting(lines, row))
+        values = (
+            questions.setdefault(asked, len(questions)), condition[row["condition"]], row["seed"], verdicts.index(row["verdict"]), row["answer"][:2000],
+            contexts.setdefault(json.dumps(shown), len(contexts)), 0 if ends_with_question else 1, marked,
+            [round(score, 2) if math.isfinite(score) else None for score in row["scores_nats"]],
+        )  # fmt: skip
+        for name, value in zip(lists, values, strict=True):
+            lists[name].append(value)
+    return {
+        "shown": len(chosen),
+        "total": len(frames.items),
+        "conditions": table.select("training", "asking").rows(),
+        "kinds": [{"name": kind, "label": words(kind), "group": group(info[kind]), "description": info[kind]["description"]} for kind in kinds],
+        "verdicts": verdicts,
+        "marks": "the supporting documents" if "support" in chosen.columns else "lines that hold the expected answer and a word of the question",
+        "questions": [json.loads(text) for text in questions],
+        "contexts": [json.loads(text) for text in contexts],
+        "items": lists,
+    }
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"\w+", text.casefold()))

@@ -1,0 +1,115 @@
+"""Tables from a run's records: an estimate for every condition and kind, and differences between conditions that were asked the same."""
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from tolman.core.data import Verdict
+from tolman.core.stats import Estimate, estimate, paired
+from tolman.run.frames import Frames
+
+GROUPS = ("trained", "latent", "control")
+"""What a kind is: asked in the form that was trained, in a form that never was, or a control that should fail. Figures keep this order."""
+COSTS = ("tokens", "flops", "s")
+_LABELS = ("condition", "study", "scale", "dataset", "model", "train_time", "test_time", "scoring", "training", "asking")
+
+
+def conditions(frames: Frames) -> pl.DataFrame:
+    """One row per condition, in the order of the study: its components' addresses, labels and mean costs.
+
+    `training` and `asking` together name the condition: where two would read the same, the scoring's name is appended, then the condition itself.
+    `ask_*` are per question, `train_*` and `generate_*` per trained model (mean over seeds). `kinds` is JSON of the kinds asked, chance averaged over seeds.
+    """
+    once = [pl.col(f"{phase}_{cost}").mean() for phase in ("train", "generate") for cost in COSTS]
+    per_question = [(pl.col(f"ask_{cost}").sum() / pl.col("n_questions").sum()).alias(f"ask_{cost}") for cost in COSTS]
+    seeds = pl.col("seed").n_unique().alias("seeds")
+    cells = frames.cells.group_by("condition", maintain_order=True).agg(*[pl.col(c).first() for c in _LABELS[1:]], seeds, *per_question, *once, pl.col("kinds"))
+    kinds = pl.Series("kinds", [json.dumps(_average_chance(texts)) for texts in cells["kinds"].to_list()], dtype=pl.String)
+    return _distinct(cells.with_columns(kinds))
+
+
+def estimates(frames: Frames) -> pl.DataFrame:
+    """One row per condition and kind: accuracy with its 95 % interval, chance, the share of each verdict, and costs.
+
+    Rows stand in the order of the study, kinds by group (`trained`, `latent`, `control`) and then in the order of the dataset. `label` is the kind in words.
+    """
+    asked = frames.items.partition_by("condition", "kind", as_dict=True, maintain_order=True)
+    rows = []
+    for condition in conditions(frames).iter_rows(named=True):
+        kinds = json.loads(condition.pop("kinds"))
+        del condition["seeds"]  # of all its cells; a kind's own number comes with its estimate
+        for kind in sorted(kinds, key=lambda k: GROUPS.index(group(kinds[k]))):
+            items = asked.get((condition["condition"], kind))
+            if items is None:
+                continue
+            info = kinds[kind]
+            about = {"kind": kind, "label": words(kind), "group": group(info), "description": info["description"], "beside": info["beside"]}
+            found = accuracy(items).to_dict()
+            del found["level"]
+            shares = {f"share_{v}": float((items["verdict"] == str(v)).mean()) for v in Verdict}  # type: ignore[arg-type]
+            rows.append(condition | about | found | {"chance": info["chance"]} | shares)
+    return pl.DataFrame(rows, schema=_SCHEMA)
+
+
+def accuracy(items: pl.DataFrame) -> Estimate:
+    """Share of `items` answered correctly, clustered on facts and seeds."""
+    return estimate(items["correct"].cast(pl.Float64).to_list(), clusters=items["cluster"].to_list(), seeds=items["seed"].to_list())
+
+
+def difference(frames: Frames, first: str, second: str, kinds: Sequence[str] | None = None) -> Estimate:
+    """Accuracy of condition `first` minus that of `second`, paired question by question, over what both were asked (of `kinds`; None: of all).
+
+    Nothing asked in common gives an Estimate of n = 0 and nan, not zero.
+    """
+    wanted = frames.items if kinds is None else frames.items.filter(pl.col("kind").is_in(list(kinds)))
+    a, b = (wanted.filter(pl.col("condition") == c).select("seed", "question", "cluster", pl.col("correct").cast(pl.Float64)) for c in (first, second))
+    both = a.join(b, on=["seed", "question"], suffix="_second", maintain_order="left")
+    return paired(both["correct"].to_list(), both["correct_second"].to_list(), clusters=both["cluster"].to_list(), seeds=both["seed"].to_list())
+
+
+def group(info: dict[str, object]) -> str:
+    """Which of GROUPS a kind belongs to."""
+    return "control" if info["control"] else "latent" if info["latent"] else "trained"
+
+
+def words(kind: str) -> str:
+    """A kind's name as words: `heldout_reversal` -> `held-out reversal`."""
+    return kind.replace("_", " ").replace("heldout", "held-out")
+
+
+def naturally(text: str) -> tuple[tuple[int, int, str], ...]:
+    """Sort key by which `oracle + 7` precedes `oracle + 15`."""
+    return tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.findall(r"\d+|\D+", text))
+
+
+_SCHEMA: dict[str, Any] = {
+    **dict.fromkeys(_LABELS, pl.String),
+    **{f"{phase}_{cost}": pl.Float64 for phase in ("ask", "train", "generate") for cost in COSTS},
+    **dict.fromkeys(("kind", "label", "group", "description", "beside"), pl.String),
+    **dict.fromkeys(("mean", "low", "high"), pl.Float64),
+    **dict.fromkeys(("n", "clusters", "seeds"), pl.Int64),
+    "chance": pl.Float64,
+    **{f"share_{v}": pl.Float64 for v in Verdict},
+}
+"""The columns of `estimates`."""
+
+
+def _average_chance(texts: Sequence[str]) -> dict[str, dict[str, object]]:
+    """The kinds of a condition's cells (JSON, one per seed), each with the mean of its chance."""
+    merged: dict[str, dict[str, object]] = {}
+    chances: dict[str, list[float]] = {}
+    for text in texts:
+        for kind, info in json.loads(text).items():
+            merged.setdefault(kind, dict(info))
+            chances.setdefault(kind, []).append(info["chance"])
+    return {kind: info | {"chance": sum(chances[kind]) / len(chances[kind])} for kind, info in merged.items()}
+
+
+def _distinct(cells: pl.DataFrame) -> pl.DataFrame:
+    for suffix in (pl.col("scoring").str.split("/").list.last(), pl.col("condition").str.head(6)):
+        again = pl.struct("training", "asking").is_duplicated()
+        cells = cells.with_columns(pl.when(again).then(pl.format("{} ({})", "asking", suffix)).otherwise("asking").alias("asking"))
+    return cells

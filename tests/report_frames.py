@@ -1,0 +1,142 @@
+"""A run's tables as a study would leave them, built in milliseconds: real questions of the reversal world, answers drawn with a given accuracy."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tolman.core.data import Corpus, Question
+from tolman.core.seeds import rng
+from tolman.datasets.reversals import Reversals
+from tolman.memory.oracle import Oracle
+from tolman.run.frames import Frames
+
+FRESH, NONE = "fresh in-context sequences", "no in-context sequences"
+CLOSED, CHOICE, CONTEXT, ORACLE = "closed book", "closed book, choice of 10", "in context, 8 documents", "retrieval, oracle + 3"
+HOSTILE = "</script><img src=x onerror=\"document.documentElement.dataset.hacked='1'\"><script>document.documentElement.dataset.hacked='1'</script>"
+ACCURACY: dict[str, dict[str, float]] = {
+    CLOSED: {"heldout_reversal": 0.01, "cue_middle": 0.02, "cue_end": 0.02, "wrong_frame": 0.0},
+    CHOICE: {"heldout_reversal": 0.2, "cue_middle": 0.3, "cue_end": 0.15, "wrong_frame": 0.1},
+    CONTEXT: {"heldout_reversal": 0.97},
+    ORACLE: {"heldout_reversal": 0.93},
+}
+"""Way of asking -> kind -> how often an answer is right (all others nearly always)."""
+ENVIRONMENT = {
+    "python": "3.11.9",
+    "system": "Linux x86_64",
+    "processor": "An Example CPU",
+    "cores": 2,
+    "memory_gib": 8.0,
+    "versions": {"tolman": "0.1.0"},
+    "revision": "0123456789ab",
+}
+
+
+def build(
+    *, seeds: int = 3, trainings: tuple[str, ...] = (FRESH, NONE), askings: tuple[str, ...] = tuple(ACCURACY), few: bool = False, hostile: bool = False
+) -> Frames:
+    """`few` asks two kinds only; `hostile` puts markup into answers, questions and contexts."""
+    records, curves = [], []
+    for seed in range(seeds):
+        corpus = Reversals(entities=24, relations=3, held_out=16, asked=12, episodes="none", copies=2).build(seed)
+        for training in trainings:
+            curves.append(_curve(training, seed, askings))
+            records += [_record(corpus, training, asking, seed, few, hostile) for asking in askings]
+    return Frames.of("reversals", "quick", records, curves)
+
+
+def by_hand(outcomes: Mapping[tuple[str, str, str, int], str], **header: Any) -> Frames:
+    """Frames with exactly these outcomes: (training, asking, kind, seed) -> a letter a question, `c` correct, `w` wrong, `u` unparsed, `.` not asked.
+
+    Question i is about fact i // 2. Of the kinds, those named `latent...` are latent, those named `control...` are controls. `header` replaces parts of the record.
+    """
+    records: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
+    for (training, asking, kind, seed), letters in outcomes.items():
+        items = records.setdefault((training, asking, seed), [])
+        for i, letter in enumerate(letters):
+            if letter != ".":
+                verdict = {"c": "correct", "w": "wrong", "u": "unparsed"}[letter]
+                items.append({
+                    "question": f"{kind}:{i}", "kind": kind, "cluster": str(i // 2), "question_text": f"{kind} {i}", "prompt": f"{kind} {i}", "answer": letter,
+                    "expected": ["c"], "choices": [], "verdict": verdict, "correct": letter == "c", "scores_nats": [], "support_shown": False,
+                })  # fmt: skip
+    made = []
+    for (training, asking, seed), items in records.items():
+        kinds = {
+            k: {"description": k, "latent": k.startswith("latent"), "control": k.startswith("control"), "beside": None, "chance": 0.1 * (1 + seed)}
+            for k in dict.fromkeys(item["kind"] for item in items)
+        }
+        base = _header(training, asking, seed, "retrieval" if asking.startswith("retrieval") else "closed_book", len(items))
+        made.append((base | {"kinds": kinds} | header, items))
+    return Frames.of("by_hand", "quick", made, [])
+
+
+def _record(corpus: Corpus, training: str, asking: str, seed: int, few: bool, hostile: bool) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    choice, open_book = asking == CHOICE, asking in (CONTEXT, ORACLE) or asking.startswith("retrieval")
+    kinds = ["heldout_forward", "heldout_reversal"] if few else list(corpus.kinds)[: 4 if open_book else None]
+    questions = corpus.asked(kinds)
+    items = list(_items(corpus, questions, training, asking, seed, hostile))
+    test_time = "closed_book" if not open_book else "in_context" if asking == CONTEXT else "retrieval"
+    tokens = {"closed_book": 2, "in_context": 62, "retrieval": 34}[test_time]
+    header = _header(training, asking, seed, test_time, len(items), tokens) | {
+        "kinds": {k: _kind(corpus.kinds[k], 0.1 if choice else corpus.kinds[k].chance) for k in kinds}
+    }
+    header["cell"] |= {"scoring": {"is": "scoring/choice" if choice else "scoring/exact"}}
+    return header, items
+
+
+def _header(training: str, asking: str, seed: int, test_time: str, questions: int, tokens: int = 2) -> dict[str, Any]:
+    condition = f"{training}/{asking}"
+    return {
+        "cell": {
+            "dataset": {"is": "datasets/reversals", "entities": 24}, "model": {"is": "models/tiny"}, "train_time": {"is": "train_time/pretrain", "steps": 700},
+            "test_time": {"is": f"test_time/{test_time}"}, "scoring": {"is": "scoring/exact"}, "seed": seed, "training": training, "asking": asking,
+        },
+        "fingerprint": f"{condition}/{seed}", "train_fingerprint": f"{training}/{seed}", "condition": condition, "kinds": {},
+        "costs": {
+            "generate": {"tokens": 0, "flops": 0.0, "seconds": 0.0}, "train": {"tokens": 1_400_000, "flops": 4.0e12, "seconds": 30.0 + seed},
+            "ask": {"tokens": tokens * questions, "flops": 2.0e6 * tokens * questions, "seconds": 0.002 * questions},
+        },
+        "questions": questions, "parameters": 480_000, "leaks": [], "environment": ENVIRONMENT, "created": "2026-01-02T03:04:05+00:00",
+    }  # fmt: skip
+
+
+def _kind(kind: Any, chance: float) -> dict[str, Any]:
+    return {"description": kind.description, "latent": kind.latent, "control": kind.control, "beside": kind.beside, "chance": chance}
+
+
+def _items(corpus: Corpus, questions: tuple[Question, ...], training: str, asking: str, seed: int, hostile: bool) -> Iterator[dict[str, Any]]:
+    found = Oracle(distractors=3).retrieve(corpus, questions, seed=seed) if asking.startswith(("retrieval", "in context")) else [[] for _ in questions]
+    for i, (question, documents) in enumerate(zip(questions, found, strict=True)):
+        draw = rng(seed, training, asking, question.id)
+        skill: Mapping[str, float] = ACCURACY.get(asking, ACCURACY[ORACLE])
+        likely = skill.get(question.kind, 0.995) * (0.35 if training == NONE and documents else 1)
+        right = bool(draw.random() < likely)
+        wrong = [c for c in question.choices if c not in question.answers]
+        answer = question.answers[0] if right else str(draw.choice(wrong))
+        verdict = "correct" if right else "unparsed" if draw.random() < 0.05 else "wrong"
+        answer = "" if verdict == "unparsed" else answer
+        text = question.prompt
+        if hostile and i % 3 == 0:
+            answer, text, verdict, right = HOSTILE, f"{text} {HOSTILE}", "wrong", False
+        scores = [float(s) - 6 + 5 * (c == answer) for c, s in zip(question.choices, draw.uniform(-2, 2, 99), strict=False)] if asking == CHOICE else []
+        yield {
+            "question": question.id, "kind": question.kind, "cluster": question.cluster, "question_text": text,
+            "prompt": "\n".join((*(d.text for d in documents), *([HOSTILE] if hostile else []), text)), "answer": answer, "expected": list(question.answers),
+            "choices": list(question.choices), "verdict": verdict, "correct": right, "scores_nats": scores,
+            "support_shown": any(d.id in question.support for d in documents),
+        }  # fmt: skip
+
+
+def _curve(training: str, seed: int, askings: tuple[str, ...]) -> dict[str, Any]:
+    """Recall rises early; reversal stays down closed book, and rises late with retrieval where training had in-context sequences."""
+    draw = rng(seed, "curve", training)
+    points = []
+    for step in range(50, 701, 50):
+        base = {"step": step, "tokens": 2000 * step, "flops": 6e9 * step, "seconds": 0.045 * step, "loss": 5.0 * 0.995**step}
+        up, late = min(1.0, step / 300), max(0.0, min(1.0, (step - 250) / 300)) * (0.95 if training == FRESH else 0.3)
+        asked = [("heldout_forward", CLOSED, up), ("heldout_reversal", CLOSED, 0.01), ("heldout_reversal", ORACLE, late)]
+        points += [
+            base | {"kind": kind, "asking": asking, "accuracy": float(draw.binomial(16, share) / 16), "n": 16}
+            for kind, asking, share in asked
+            if asking in askings
+        ]
+    return {"train_fingerprint": f"{training}/{seed}", "seed": seed, "training": training, "curve": points}

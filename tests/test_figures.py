@@ -1,0 +1,210 @@
+"""The numbers behind the figures, against hand calculations, and what the drawings must show. Their looks were judged by eye."""
+
+import json
+import math
+
+import polars as pl
+import pytest
+import vl_convert
+from report_frames import CHOICE, CLOSED, CONTEXT, FRESH, NONE, ORACLE, build, by_hand
+
+from tolman.core.discovery import module, names
+from tolman.core.stats import estimate
+from tolman.report import _theme
+from tolman.report.figures import accuracy_against_cost, accuracy_by_kind, learning_curves
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return build()
+
+
+def one(rows: pl.DataFrame, **where) -> dict:
+    """The one row in which every column has the value given."""
+    return rows.row(by_predicate=pl.all_horizontal([pl.col(k) == v for k, v in where.items()]), named=True)
+
+
+def svg_of(chart) -> str:
+    return vl_convert.vegalite_to_svg(json.dumps(_theme.specification(chart)))
+
+
+# -- accuracy by kind ---------------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_accuracy_by_kind_counts_and_clusters():
+    outcomes = {("t", "closed book", "latent_x", 0): "cwww", ("t", "closed book", "latent_x", 1): "ccww", ("t", "closed book", "plain", 0): "cc"}
+    row = one(accuracy_by_kind.rows(by_hand(outcomes)), kind="latent_x")
+    assert row["mean"] == pytest.approx(3 / 8)
+    assert (row["n"], row["clusters"], row["seeds"]) == (8, 4, 2)
+    assert row["chance"] == pytest.approx(0.15)  # the mean of .1 and .2
+    by_definition = estimate([1, 0, 0, 0, 1, 1, 0, 0], clusters=[0, 0, 1, 1] * 2, seeds=[0] * 4 + [1] * 4)
+    assert (row["low"], row["high"]) == (by_definition.low, by_definition.high)
+    assert row["low"] < row["mean"] < row["high"]
+
+
+def test_kinds_stand_in_groups_and_read_as_words():
+    outcomes = {("t", "closed book", kind, 0): "cc" for kind in ("control_a", "latent_reversal", "plain", "heldout_forward")}
+    rows = accuracy_by_kind.rows(by_hand(outcomes))
+    assert rows["kind"].to_list() == ["plain", "heldout_forward", "latent_reversal", "control_a"]
+    assert rows["group"].to_list() == ["trained", "trained", "latent", "control"]
+    assert rows["label"].to_list() == ["plain", "held-out forward", "latent reversal", "control a"]
+
+
+@pytest.mark.parametrize("askings", [(CLOSED,), (CLOSED, CHOICE, CONTEXT, *(f"retrieval, oracle + {k}" for k in (15, 3, 7, 0, 1)))])
+def test_every_kind_and_way_of_asking_is_named_and_drawn(askings):
+    rows = accuracy_by_kind.rows(build(seeds=1, trainings=(FRESH,), askings=askings))
+    svg = svg_of(accuracy_by_kind.draw(rows))
+    for text in (*rows["label"].unique(), *askings, FRESH, "chance", "LATENT", "TRAINED FORM", "CONTROL"):
+        assert f">{text}<" in svg, f"{text!r} is not to be read in the figure"
+    assert svg.count('aria-roledescription="point"') == len(rows)
+
+
+def test_no_two_estimates_share_a_place(frames):
+    placed, ticks, height = accuracy_by_kind._layout(accuracy_by_kind.rows(frames))
+    for _, panel in placed.group_by("training"):
+        heights = panel["at"].sort()
+        assert heights.diff().drop_nulls().min() >= 0.999
+    assert max(ticks) < height and placed["below"].max() < height
+    latent = placed.filter(pl.col("group") == "latent")
+    others = placed.filter(pl.col("group") != "latent")
+    low, high = latent["band_from"].min(), latent["band_to"].max()
+    assert latent["at"].is_between(low, high).all() and not others["at"].is_between(low, high).any()
+
+
+# -- learning curves ----------------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_learning_curves_average_over_seeds(frames):
+    rows = learning_curves.rows(frames)
+    here = {"training": FRESH, "asking": ORACLE, "kind": "heldout_reversal", "step": 400}
+    single = rows.filter(*(pl.col(k) == v for k, v in here.items()), pl.col("seed").is_not_null())
+    mean = rows.filter(*(pl.col(k) == v for k, v in here.items()), pl.col("seed").is_null()).row(0, named=True)
+    given = frames.trainings.filter(*(pl.col(k) == v for k, v in here.items()))
+    assert sorted(single["accuracy"]) == sorted(given["accuracy"]) and len(single) == 3
+    assert mean["accuracy"] == pytest.approx(sum(given["accuracy"]) / 3)
+    assert (mean["seeds"], mean["n"]) == (3, 48)
+    assert mean["tokens"] == 800_000 and mean["seconds"] == pytest.approx(18.0)
+    assert mean["chance"] == pytest.approx(1 / 24) and mean["group"] == "latent"
+
+
+def test_recall_stands_above_latent_kinds_and_every_panel_is_named(frames):
+    rows = learning_curves.rows(frames)
+    assert rows["kind"].unique(maintain_order=True).to_list() == ["heldout_forward", "heldout_reversal"]
+    svg = svg_of(learning_curves.draw(rows))
+    for text in (FRESH, NONE, CLOSED, ORACLE, "held-out forward", "held-out reversal (latent)", "training step"):
+        assert f">{text}<" in svg
+    assert svg.count(f">{FRESH}<") == 1, "the trainings are named once, above the first row of panels"
+
+
+def test_a_training_without_curves_has_no_rows():
+    assert learning_curves.rows(by_hand({("t", "closed book", "plain", 0): "cc"})).is_empty()
+
+
+# -- accuracy against cost ----------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_costs_are_per_question_and_once():
+    outcomes = {("t", "closed book", "latent_a", 0): "cwww", ("t", "closed book", "plain", 0): "cccc", ("t", "closed book", "latent_a", 1): "cc"}
+    rows = accuracy_against_cost.rows(by_hand(outcomes))
+    ask, train = (one(rows, panel=panel) for panel in accuracy_against_cost.PANELS)
+    assert ask["cost"] == pytest.approx(4e6) and train["cost"] == pytest.approx(4e12) and ask["unit"] == "FLOPs"
+    assert ask["mean"] == pytest.approx(3 / 6) and ask["n"] == 6 and ask["kinds"] == "latent a"
+
+
+def test_only_latent_kinds_that_all_were_asked_are_compared():
+    outcomes = {
+        ("t", "closed book", "latent_a", 0): "wwww", ("t", "closed book", "latent_b", 0): "cccc", ("t", "retrieval", "latent_a", 0): "ccww",
+        ("t", "other", "plain", 0): "cc",
+    }  # fmt: skip
+    rows = accuracy_against_cost.rows(by_hand(outcomes)).filter(pl.col("panel") == accuracy_against_cost.PANELS[0])
+    assert dict(rows.select("asking", "mean").iter_rows()) == {"closed book": 0.0, "retrieval": 0.5}
+    assert set(rows["kinds"]) == {"latent a"}
+
+
+def test_conditions_with_no_latent_kind_in_common_keep_their_own():
+    outcomes = {("t", "closed book", "latent_a", 0): "wwww", ("t", "retrieval", "latent_b", 0): "ccww"}
+    rows = accuracy_against_cost.rows(by_hand(outcomes)).filter(pl.col("panel") == accuracy_against_cost.PANELS[0])
+    assert dict(rows.select("kinds", "mean").iter_rows()) == {"latent a": 0.0, "latent b": 0.5}
+
+
+def costing(train_flops: float, ask_flops: float) -> dict:
+    return {
+        "generate": {"tokens": 0, "flops": 0.0, "seconds": 0.0}, "train": {"tokens": 100, "flops": train_flops, "seconds": 1.0},
+        "ask": {"tokens": 10, "flops": ask_flops, "seconds": 1.0},
+    }  # fmt: skip
+
+
+def test_what_cost_nothing_stands_at_zero_and_unknown_flops_give_way_to_tokens():
+    outcomes = {("t", "closed book", "latent_a", 0): "cw"}
+    free = accuracy_against_cost.rows(by_hand(outcomes, costs=costing(0.0, 8.0)))
+    assert one(free, panel=accuracy_against_cost.PANELS[1])["cost"] == 0.0
+    svg = svg_of(accuracy_against_cost.draw(free))
+    assert ">0<" in svg and svg.count('aria-roledescription="point"') == 2
+    unknown = accuracy_against_cost.rows(by_hand(outcomes, costs=costing(math.nan, 8.0)))
+    assert set(unknown["unit"]) == {"tokens"} and unknown["cost"].to_list() == [5.0, 100.0]
+
+
+def test_points_of_equal_cost_stand_side_by_side_near_their_place(frames):
+    rows = accuracy_against_cost.rows(frames).filter(pl.col("panel") == accuracy_against_cost.PANELS[1])
+    assert rows["cost"].n_unique() == 1
+    placed, scale, _ = accuracy_against_cost._placed(rows)
+    assert placed["shown"].n_unique() == len(rows)
+    low, high = scale.to_dict()["domain"]
+    pixel = math.log(high / low) / accuracy_against_cost.WIDTH_PX
+    off = [abs(math.log(shown / rows["cost"][0])) / pixel for shown in placed["shown"]]
+    assert max(off) <= accuracy_against_cost.SPREAD_PX / 2 + 1e-6
+
+
+# -- what all figures share ---------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_way_of_asking_looks_the_same_in_every_figure(frames):
+    drawn = [_theme.askings(_theme.methods_of(accuracy_by_kind.rows(frames))), _theme.askings(_theme.methods_of(accuracy_against_cost.rows(frames)))]
+    assert drawn[0] == drawn[1]
+
+
+def test_methods_have_their_hue_variants_their_order_and_all_differ():
+    labels = {f"retrieval, oracle + {k}": "test_time/retrieval" for k in (15, 3, 0, 7)} | {"closed book": "test_time/closed_book", "x": "test_time/x", "y": "test_time/y"}
+    look = _theme.askings(labels)
+    assert list(look)[:4] == [f"retrieval, oracle + {k}" for k in (0, 3, 7, 15)]
+    assert look["closed book"][0] == "#D55E00"
+    assert _theme.askings({"one retriever": "test_time/retrieval"})["one retriever"][0] == "#0072B2"
+    assert len({colour for colour, _, _ in look.values()}) == len(labels) == len({shape for _, shape, _ in look.values()})
+
+
+def contrast(first: str, second: str) -> float:
+    """WCAG 2 contrast ratio of two colours."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        return sum(w * (c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4) for w, c in zip((0.2126, 0.7152, 0.0722), parts, strict=True))
+
+    light, dark = sorted((luminance(first), luminance(second)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("colours", [_theme.LIGHT, _theme.DARK])
+def test_text_is_legible(colours):
+    assert contrast(colours["ink"], colours["paper"]) > 7
+    assert contrast(colours["soft"], colours["paper"]) > 4.5
+
+
+@pytest.mark.parametrize("name", list(names("report/figures")))
+def test_figures_leave_altair_as_it_was_and_carry_our_theme(name, frames):
+    import altair as alt
+
+    before = alt.theme.active, alt.data_transformers.active
+    figure = module("report/figures", name)
+    spec = _theme.specification(figure.draw(figure.rows(frames)))
+    assert (alt.theme.active, alt.data_transformers.active) == before
+    assert spec["config"] == _theme.config()
+    assert spec["title"]["text"] == figure.__doc__.split("\n")[0].rstrip(".")
+
+
+def test_seeds_are_said():
+    def subtitle(seeds: int) -> str:
+        chart = accuracy_by_kind.draw(accuracy_by_kind.rows(build(seeds=seeds, trainings=(FRESH,), askings=(CLOSED,), few=True)))
+        return " ".join(_theme.specification(chart)["title"]["subtitle"])
+
+    assert "with one seed they speak of facts only" in subtitle(1)
+    assert "clustered on facts and on 2 seeds" in subtitle(2)
