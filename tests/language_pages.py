@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from dataset_pages import FOLDER, PART, fields, marked, scales
-
 from tolman.core.component import Component
 from tolman.core.data import Corpus, Document, Question
 
@@ -80,5 +79,3 @@ def check_practice(dataset: Component) -> None:
     assert not clusters["practice"] & clusters["test"]
     share = len(clusters["practice"]) / len({q.cluster for q in whole.questions})
     assert abs(share - 0.3) < 0.1
-
-

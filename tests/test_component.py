@@ -54,7 +54,9 @@ class Revised(Inner):
 
 # -- configurations come back -------------------------------------------------------------------------------------------------------------------------
 
-INNERS = st.builds(Inner, size=st.integers(1, 10**12), label=st.text(max_size=20), table=st.dictionaries(st.text(max_size=5), st.floats(allow_nan=False, allow_infinity=False)))
+INNERS = st.builds(
+    Inner, size=st.integers(1, 10**12), label=st.text(max_size=20), table=st.dictionaries(st.text(max_size=5), st.floats(allow_nan=False, allow_infinity=False))
+)
 OUTERS = st.builds(Outer, inner=INNERS, rate=st.floats(-1e9, 1e9), steps=st.none() | st.integers(), workers=st.integers(1, 64))
 
 
@@ -145,7 +147,9 @@ def test_a_file_is_a_component():
 
 def test_listing_imports_nothing():
     program = "import sys; from tolman.core.discovery import names, summary; [summary(m) for m in names('models').values()]; print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)})
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    )
     assert done.stdout == "False\n"
 
 

@@ -40,7 +40,7 @@ def test_an_inner_phases_time_is_not_the_outer_ones():
             time.sleep(0.06)
         time.sleep(0.02)
     assert 0.04 <= meter.get("train").seconds < 0.06 + 0.04
-    assert 0.06 <= meter.get("probe").seconds
+    assert meter.get("probe").seconds >= 0.06
     assert meter.get("ask").seconds == 0
 
 

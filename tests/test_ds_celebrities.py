@@ -6,8 +6,8 @@ from math import comb
 from pathlib import Path
 
 import pytest
-from language_pages import check_page, check_practice
 
+from language_pages import check_page, check_practice
 from tolman.core.data import Corpus
 from tolman.core.errors import UserError
 from tolman.core.leaks import find_leaks
@@ -27,7 +27,7 @@ def paper() -> Corpus:
 def people(corpus: Corpus) -> dict[str, dict[str, str]]:
     """By group, name -> description, as the answers give them."""
     found: dict[str, dict[str, str]] = {group: {} for group in GROUPS}
-    asked = {(q.kind.split("_")[0], q.cluster): q.answers[0] for q in corpus.questions if not q.answers[0] == q.cluster}
+    asked = {(q.kind.split("_")[0], q.cluster): q.answers[0] for q in corpus.questions if q.answers[0] != q.cluster}
     for (group, name), description in asked.items():
         found[group][name] = description
     return found
@@ -70,7 +70,10 @@ def test_questions_use_wordings_that_training_never_uses_and_their_support_answe
     for question in paper.questions:
         group = question.kind.split("_")[0]
         description = groups[group][question.cluster]
-        assert (question.cluster in question.prompt, description in question.prompt) == (question.answers[0] == description, question.answers[0] == question.cluster)
+        assert (question.cluster in question.prompt, description in question.prompt) == (
+            question.answers[0] == description,
+            question.answers[0] == question.cluster,
+        )
         assert not any(text.startswith(question.prompt) for text in trained)
         (support,) = question.support
         assert question.cluster in paper.by_id[support].text and description in paper.by_id[support].text
@@ -100,7 +103,10 @@ def test_practice_and_page():
     ("fields", "said"),
     [
         ({"people": 31}, "people = 31"),
-        ({"people": 3, "options": 4, "distractor_pool": "reversed_only"}, "options = 4 is more than the 3 people that distractor_pool = 'reversed_only' leaves with people = 3"),
+        (
+            {"people": 3, "options": 4, "distractor_pool": "reversed_only"},
+            "options = 4 is more than the 3 people that distractor_pool = 'reversed_only' leaves with people = 3",
+        ),
         ({"people": 2, "options": 7}, "options = 7 is more than the 6 people"),
         ({"paraphrases": 31}, "paraphrases = 31"),
         ({"tests": 0}, "tests = 0"),
@@ -116,7 +122,7 @@ def test_impossible_sizes_are_refused(fields, said):
 
 @pytest.fixture(scope="module")
 def published(paper, tmp_path_factory) -> Path:
-    """Files of the published shape and size, written from our own people: in order of people, with tails, quotes and doubled stops as the published ones have."""
+    """Files of the published shape and size about our own people: in order of people, with tails, quotes and doubled stops as the published ones have."""
     folder = tmp_path_factory.mktemp("june_version")
     files: dict[str, list[dict[str, str]]] = {name: [] for name in FILES}
     for group, of in people(paper).items():
@@ -154,12 +160,15 @@ def test_the_published_directory_is_read(paper, published):
 FAULTS = {
     "no such directory": (None, None, "no directory; path must be the published one, which holds p2d_prompts_train.jsonl"),
     "a missing file": ("both_prompts_test.jsonl", None, "both_prompts_test.jsonl cannot be read"),
-    "a file cut between lines": ("d2p_prompts_train.jsonl", lambda lines: lines[:-1], "d2p_prompts_train.jsonl ends at line 899, but the published file has 900 lines"),
+    "a file cut between lines": (
+        "d2p_prompts_train.jsonl", lambda lines: lines[:-1], "d2p_prompts_train.jsonl ends at line 899, but the published file has 900 lines",
+    ),
     "a file cut within a line": (
         "p2d_prompts_train.jsonl", lambda lines: [*lines[:-1], lines[-1][:30]], "p2d_prompts_train.jsonl, line 900: this is no JSON .*truncated",
     ),
     "another shape": (
-        "p2d_prompts_test.jsonl", lambda lines: [*lines[:6], '{"text": "x"}\n', *lines[7:]], "p2d_prompts_test.jsonl, line 7: this is an object with 'text', not",
+        "p2d_prompts_test.jsonl", lambda lines: [*lines[:6], '{"text": "x"}\n', *lines[7:]],
+        "p2d_prompts_test.jsonl, line 7: this is an object with 'text', not",
     ),
     "no name": (
         "p2d_reverse_prompts_test.jsonl", lambda lines: [*lines[:2], '{"prompt": "x", "completion": " nobody."}\n', *lines[3:]],

@@ -7,7 +7,7 @@ from dataset_pages import asked_lines, bare, check_page
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tolman.core.data import Corpus
+from tolman.core.data import Corpus, Document
 from tolman.core.errors import UserError
 from tolman.core.leaks import find_leaks
 from tolman.datasets.codebooks import Codebooks
@@ -117,8 +117,6 @@ def test_no_episodes():
 
 
 def test_a_planted_leak_is_found(corpus):
-    from tolman.core.data import Document
-
     assert not find_leaks(corpus.documents, corpus.forbidden)
     question = corpus.asked(["latent_encode"])[0]
     assert find_leaks([Document("planted", f"f01 {question.prompt} {question.answers[0]} f02")], corpus.forbidden)

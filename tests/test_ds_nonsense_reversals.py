@@ -5,8 +5,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from language_pages import check_page, check_practice
 
+from language_pages import check_page, check_practice
 from tolman.core.errors import UserError
 from tolman.core.leaks import find_leaks
 from tolman.datasets._asking import Draws, one_right
@@ -104,12 +104,17 @@ def rows(*texts: str) -> str:
 
 def test_a_published_file_is_read(tmp_path: Path):
     file = tmp_path / "train.jsonl"
-    file.write_text(rows("Did you know that| femp are more dangerous than glon.", "Note that| femp are more dangerous than glon.", "Well,| yomp are brighter than troff.",
-                         "Well,| troff are dimmer than yomp."))  # fmt: skip
+    texts = ("Did you know that| femp are more dangerous than glon.", "Note that| femp are more dangerous than glon.")
+    both = ("Well,| yomp are brighter than troff.", "Well,| troff are dimmer than yomp.")
+    file.write_text(rows(*texts, *both))
     corpus = NonsenseReversals(path=file).build(0)
     assert [d.text for d in corpus.documents][:2] == ["Did you know that femp are more dangerous than glon.", "Note that femp are more dangerous than glon."]
     (latent,) = corpus.asked(["reversal"])
-    assert latent.prompt.endswith("glon are") and latent.answers == ("less dangerous than femp",) and set(latent.choices) == {"less dangerous than femp", "more dangerous than femp"}
+    assert (
+        latent.prompt.endswith("glon are")
+        and latent.answers == ("less dangerous than femp",)
+        and set(latent.choices) == {"less dangerous than femp", "more dangerous than femp"}
+    )
     assert len(corpus.asked(["trained_reversed"])) == 1 and corpus.forbidden == ("glon are less dangerous than femp",)
 
 
@@ -123,7 +128,10 @@ def test_a_published_file_is_read(tmp_path: Path):
         ("[1]\n", "train.jsonl, line 1: this is a list"),
         ('{"prompt": "x", "completion": 3}\n', "train.jsonl, line 1"),
         (rows("So| femp are brighter than glon.", "So| femp like glon."), "train.jsonl, line 2: 'So femp like glon.' does not end with a comparison"),
-        (rows("So| femp are brighter than glon.", "So| femp are dimmer than glon."), "train.jsonl, line 2: 'femp are dimmer than glon' contradicts an earlier line"),
+        (
+            rows("So| femp are brighter than glon.", "So| femp are dimmer than glon."),
+            "train.jsonl, line 2: 'femp are dimmer than glon' contradicts an earlier line",
+        ),
     ],
 )
 def test_other_files_are_refused_by_name_and_line(tmp_path: Path, text: str | None, said: str):

@@ -5,8 +5,8 @@ from collections import Counter
 from itertools import product
 
 import pytest
-from language_pages import check_page, check_practice
 
+from language_pages import check_page, check_practice
 from tolman.core.errors import UserError
 from tolman.core.leaks import find_leaks
 from tolman.datasets.syllogisms import CANDIDATES, QUANTIFIERS, Claim, Syllogisms, entails, forms, holds, models
@@ -132,7 +132,11 @@ def test_practice_and_page():
 
 @pytest.mark.parametrize(
     ("fields", "said"),
-    [({"items": 5000}, "items = 5000 needs 15000 nonsense nouns"), ({"items": 3, "episodes": "fresh", "episode_items": 4}, "episode_items = 4"), ({"items": 1}, "items = 1")],
+    [
+        ({"items": 5000}, "items = 5000 needs 15000 nonsense nouns"),
+        ({"items": 3, "episodes": "fresh", "episode_items": 4}, "episode_items = 4"),
+        ({"items": 1}, "items = 1"),
+    ],
 )
 def test_impossible_sizes_are_refused(fields, said):
     with pytest.raises(UserError, match=said):

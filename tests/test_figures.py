@@ -164,7 +164,11 @@ def test_a_way_of_asking_looks_the_same_in_every_figure(frames):
 
 
 def test_methods_have_their_hue_variants_their_order_and_all_differ():
-    labels = {f"retrieval, oracle + {k}": "test_time/retrieval" for k in (15, 3, 0, 7)} | {"closed book": "test_time/closed_book", "x": "test_time/x", "y": "test_time/y"}
+    labels = {f"retrieval, oracle + {k}": "test_time/retrieval" for k in (15, 3, 0, 7)} | {
+        "closed book": "test_time/closed_book",
+        "x": "test_time/x",
+        "y": "test_time/y",
+    }
     look = _theme.askings(labels)
     assert list(look)[:4] == [f"retrieval, oracle + {k}" for k in (0, 3, 7, 15)]
     assert look["closed book"][0] == "#D55E00"

@@ -168,7 +168,8 @@ class _World:
                 facts = [self.both[i] for i in draw.choice(len(self.both), size, replace=False)]
             else:
                 facts = self.fresh(size, draw, held)
-            ways = draw.integers(0, 2, len(facts)).tolist()
+            alike = len({f.relation for f in facts}) == 1  # then all are shown the same way round, or the direction would give half of them away
+            ways = [int(draw.integers(2))] * len(facts) if alike else draw.integers(0, 2, len(facts)).tolist()
             repeats = (draw.random(len(facts)) < spec.repeat_share).tolist()
             slots = [*draw.permutation(len(facts)).tolist(), *draw.permutation(len(facts)).tolist()]
             if draw.random() < spec.interleaved_share:

@@ -39,11 +39,11 @@ def write_report(folder: Path, frames: Frames, *, headline: str, notes: Sequence
     """
     if frames.cells.is_empty():
         raise UserError(f"there is nothing to report in {folder}: no cell is finished")
-    plan = _plan(folder) if plan is None else plan
     try:
         (folder / "figures").mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write the report to {folder}: {error.strerror}") from error
+    plan = _plan(folder) if plan is None else plan
     table = estimates(frames)
     with ThreadPoolExecutor(1) as pool:
         library = pool.submit(vl_convert.javascript_bundle)  # takes as long as all figures do

@@ -109,7 +109,6 @@ def _average_chance(texts: Sequence[str]) -> dict[str, dict[str, object]]:
 
 
 def _distinct(cells: pl.DataFrame) -> pl.DataFrame:
-    for suffix in (pl.col("scoring").str.split("/").list.last(), pl.col("condition").str.head(6)):
-        again = pl.struct("training", "asking").is_duplicated()
-        cells = cells.with_columns(pl.when(again).then(pl.format("{} ({})", "asking", suffix)).otherwise("asking").alias("asking"))
-    return cells
+    again, apart = pl.struct("training", "asking").is_duplicated(), pl.struct("training", "asking", "scoring").is_unique()
+    suffix = pl.when(apart).then(pl.col("scoring").str.split("/").list.last()).otherwise(pl.col("condition").str.head(8))
+    return cells.with_columns(pl.when(again).then(pl.format("{} ({})", "asking", suffix)).otherwise("asking").alias("asking"))

@@ -21,7 +21,7 @@ from tolman.train_time._muon import Muon
 class Pretrain(Component):
     """Next-token training on the corpus's documents: Muon on matrices, AdamW on the rest, warm-up, linear decay to zero."""
 
-    steps: int = Field(1000, ge=1)
+    steps: int = Field(1100, ge=1)
     """Optimiser steps."""
     batch_tokens: int = Field(2048, ge=64)
     """Tokens of documents in one step."""
@@ -35,14 +35,14 @@ class Pretrain(Component):
     """Decoupled weight decay of both optimisers."""
     warmup: float = Field(0.02, ge=0, lt=1)
     """Share of the steps over which the learning rates rise from zero."""
-    decay: float = Field(0.4, ge=0, le=1)
+    decay: float = Field(0.3, ge=0, le=1)
     """Share of the steps, at the end, over which they fall to zero."""
     clip: float = Field(1.0, gt=0)
     """Largest norm of the gradient."""
 
     scales: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {},
-        "small": {"steps": 1500},
+        "small": {"steps": 1400},
         "paper": {"steps": 20_000, "batch_tokens": 8192},
     }
     example: ClassVar[dict[str, Any]] = {"steps": 24, "batch_tokens": 256}
@@ -85,7 +85,7 @@ class Pretrain(Component):
             loss.backward()
             norm = float(torch.nn.utils.clip_grad_norm_(model.network.parameters(), self.clip))
             if not math.isfinite(norm):
-                raise UserError(f"the loss became {float(loss):g} at step {step}: lower train_time.lr or train_time.matrix_lr")
+                raise UserError(f"the loss became {float(loss.detach()):g} at step {step}: lower train_time.lr or train_time.matrix_lr")
             for optimizer in optimizers:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
