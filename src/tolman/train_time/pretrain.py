@@ -21,7 +21,7 @@ from tolman.train_time._muon import Muon
 class Pretrain(Component):
     """Next-token training on the corpus's documents: Muon on matrices, AdamW on the rest, warm-up, linear decay to zero."""
 
-    steps: int = Field(1100, ge=1)
+    steps: int = Field(1300, ge=1)
     """Optimiser steps."""
     batch_tokens: int = Field(2048, ge=64)
     """Tokens of documents in one step."""
@@ -29,7 +29,7 @@ class Pretrain(Component):
     """Share of each batch's tokens that come from exercises (in-context sequences), where the corpus has any."""
     matrix_lr: float = Field(0.01, gt=0)
     """Peak learning rate of Muon."""
-    lr: float = Field(0.015, gt=0)
+    lr: float = Field(0.01, gt=0)
     """Peak learning rate of AdamW, for embeddings and gains."""
     weight_decay: float = Field(0.01, ge=0)
     """Decoupled weight decay of both optimisers."""
