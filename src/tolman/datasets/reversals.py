@@ -59,13 +59,13 @@ class Reversals(Component):
     one_relation_share: float = Field(0.6, ge=0, le=1)
     """Share of the in-context sequences of fresh pairings in which all facts have the same relation, so that only the entity tells which one is asked for.
     With several relations in play the model matched relations alone for as long as we trained, and got three in four right (LOG.md)."""
-    one_way_share: float = Field(0.6, ge=0, le=1)
+    one_way_share: float = Field(0.5, ge=0, le=1)
     """Share of the in-context sequences that show all their facts the same way round: otherwise the direction gives half of the wrong ones away."""
     few_entities_share: float = Field(0.1, ge=0, le=1)
     """Share of those sequences that draw on few entities, so that one entity stands in several facts."""
     interleaved_share: float = Field(0.5, ge=0, le=1)
     """Share of the in-context sequences in which a fact may return before all are shown; in the rest all are shown first."""
-    repeat_share: float = Field(0.3, ge=0, lt=1)
+    repeat_share: float = Field(0.2, ge=0, lt=1)
     """Share of the later statements of an in-context sequence that repeat the first one as it stood, not reversed. Without any, the model learns that what
     stands in context is never the answer to the same question: asked in the trained direction with the fact in context it then scored 0."""
     options: int = Field(10, ge=2)
