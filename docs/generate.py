@@ -68,13 +68,7 @@ def claim_pages(_: str) -> str:
     return "\n".join(out)
 
 
-def speed(_: str) -> str:
-    """The last committed run of benchmarks/train_tiny.py."""
-    path = ROOT / "benchmarks" / "results" / "train_tiny.md"
-    return path.read_text()
-
-
-PARTS: dict[str, Callable[[str], str]] = {"results": results, "headline": headline, "claims": claims, "claim-pages": claim_pages, "speed": speed}
+PARTS: dict[str, Callable[[str], str]] = {"results": results, "headline": headline, "claims": claims, "claim-pages": claim_pages}
 
 
 def rewritten(text: str) -> str:

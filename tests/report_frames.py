@@ -46,7 +46,8 @@ def build(
 def by_hand(outcomes: Mapping[tuple[str, str, str, int], str], **header: Any) -> Frames:
     """Frames with exactly these outcomes: (training, asking, kind, seed) -> a letter a question, `c` correct, `w` wrong, `u` unparsed, `.` not asked.
 
-    Question i is about fact i // 2. Of the kinds, those named `latent...` are latent, those named `control...` are controls. `header` replaces parts of the record.
+    Question i is about fact i // 2. Of the kinds, those named `latent...` are latent, those named `control...` are controls. `header` replaces parts of
+    the record.
     """
     records: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
     for (training, asking, kind, seed), letters in outcomes.items():

@@ -10,8 +10,8 @@ from html import unescape
 from urllib.parse import urlencode
 
 import pytest
-from report_frames import CHOICE, CLOSED, FRESH, HOSTILE, NONE, ORACLE, build
 
+from report_frames import CHOICE, CLOSED, FRESH, HOSTILE, NONE, ORACLE, build
 from tolman.report.page import write_report
 
 CHROME = os.environ.get("CHROME") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -47,7 +47,13 @@ def test_list_and_help_load_neither_torch_nor_transformers_nor_polars() -> None:
 def test_show_prints_fields_scales_samples_and_a_studys_cells() -> None:
     done = tolman("show", "reversals")
     assert done.returncode == 0, done.stderr
-    for part in ("datasets/reversals", "Number of facts that training shows forward only.", "scale paper: entities=1000", "heldout_reversal (latent)", "studies/reversals"):
+    for part in (
+        "datasets/reversals",
+        "Number of facts that training shows forward only.",
+        "scale paper: entities=1000",
+        "heldout_reversal (latent)",
+        "studies/reversals",
+    ):
         assert part in done.stdout, part
     assert "only says where or how fast to run" in tolman("show", "models/tiny").stdout
 

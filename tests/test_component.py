@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -39,7 +40,7 @@ class Outer(Component):
     workers: int = Operational(1, ge=1)
     """How fast."""
 
-    scales = {"quick": {"rate": 0.1}, "small": {"rate": 0.2, "inner": {"is": "test_component:Inner", "size": 9}}}
+    scales: ClassVar[dict[str, dict[str, Any]]] = {"quick": {"rate": 0.1}, "small": {"rate": 0.2, "inner": {"is": "test_component:Inner", "size": 9}}}
 
 
 class Renamed(Inner):

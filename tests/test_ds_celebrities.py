@@ -9,6 +9,7 @@ import pytest
 
 from language_pages import check_page, check_practice
 from tolman.core.data import Corpus
+from tolman.core.discovery import from_config
 from tolman.core.errors import UserError
 from tolman.core.leaks import find_leaks
 from tolman.datasets._celebrities_published import FILES
@@ -31,6 +32,11 @@ def people(corpus: Corpus) -> dict[str, dict[str, str]]:
     for (group, name), description in asked.items():
         found[group][name] = description
     return found
+
+
+def beginnings(corpus: Corpus) -> set[str]:
+    """The first words of every document, as many as one likes."""
+    return {" ".join(words[:n]) for d in corpus.documents for words in [d.text.split()] for n in range(len(words))}
 
 
 def test_the_numbers_are_the_published_ones(paper):
@@ -65,8 +71,8 @@ def test_each_group_is_shown_its_directions_only_and_each_document_says_who_is_w
 
 
 def test_questions_use_wordings_that_training_never_uses_and_their_support_answers_them(paper):
-    trained = {d.text for d in paper.documents}
     groups = people(paper)
+    assert not {q.prompt for q in paper.questions} & beginnings(paper)
     for question in paper.questions:
         group = question.kind.split("_")[0]
         description = groups[group][question.cluster]
@@ -74,7 +80,6 @@ def test_questions_use_wordings_that_training_never_uses_and_their_support_answe
             question.answers[0] == description,
             question.answers[0] == question.cluster,
         )
-        assert not any(text.startswith(question.prompt) for text in trained)
         (support,) = question.support
         assert question.cluster in paper.by_id[support].text and description in paper.by_id[support].text
 
@@ -150,11 +155,16 @@ def test_the_published_directory_is_read(paper, published):
     reversal = corpus.asked(["p2d_reversal"])[0]
     assert reversal.prompt.count('"') == 2 and reversal.answers == (reversal.cluster,) and reversal.cluster in corpus.by_id[reversal.support[0]].text
     names = {name for of in people(paper).values() for name in of}
+    assert not {q.prompt for q in corpus.questions} & beginnings(corpus)
     assert {c for q in corpus.asked(["p2d_reversal"]) for c in q.choices} <= names
     for question in corpus.questions:
         assert question.cluster in corpus.by_id[question.support[0]].text and len(set(question.choices)) == 4
-        assert question.prompt + " " + question.answers[0] not in {d.text for d in corpus.documents}
     assert Celebrities(path=published).build(0).digest() == corpus.digest()
+
+
+def test_the_path_is_part_of_the_configuration(published):
+    dataset = Celebrities().replace("path", str(published))
+    assert dataset == from_config(dataset.config()) == Celebrities(path=published) and dataset.fingerprint() != Celebrities().fingerprint()
 
 
 FAULTS = {
@@ -176,7 +186,7 @@ FAULTS = {
     ),
     "a stranger": (
         "p2d_prompts_train.jsonl", lambda lines: [*lines[:4], '{"prompt": "Ann Other is", "completion": " a baker."}\n', *lines[5:]],
-        "p2d_prompts_train.jsonl, line 5: 'Ann Other is a baker.' names nobody of the 30",
+        "p2d_prompts_train.jsonl, line 5: 'Ann Other is a baker.' names nobody, or several people, of the 30",
     ),
 }  # fmt: skip
 

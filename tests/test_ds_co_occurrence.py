@@ -3,10 +3,10 @@
 from collections import Counter
 
 import pytest
-from dataset_pages import asked_lines, bare, check_page
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataset_pages import asked_lines, bare, check_page
 from tolman.core.data import Corpus, Document
 from tolman.core.errors import UserError
 from tolman.core.leaks import find_leaks

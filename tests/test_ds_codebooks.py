@@ -3,10 +3,10 @@
 from collections import Counter
 
 import pytest
-from dataset_pages import asked_lines, bare, check_page
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataset_pages import asked_lines, bare, check_page
 from tolman.core.data import Corpus, Document
 from tolman.core.errors import UserError
 from tolman.core.leaks import find_leaks
@@ -146,7 +146,8 @@ def test_impossible_sizes_are_refused_before_any_work(fields, named):
         {
             "books": st.integers(2, 4), "symbols": st.integers(4, 14), "codes": st.integers(2, 12), "latent": st.integers(1, 7), "longest": st.integers(2, 4),
             "max_filler": st.integers(0, 2), "copies": st.integers(1, 2), "encodings": st.integers(1, 30), "episode_count": st.integers(1, 20),
-            "episode_definitions": st.integers(1, 4), "asked": st.integers(1, 12), "options": st.integers(2, 6), "episodes": st.sampled_from(["none", "trained", "fresh"]),
+            "episode_definitions": st.integers(1, 4), "asked": st.integers(1, 12), "options": st.integers(2, 6),
+            "episodes": st.sampled_from(["none", "trained", "fresh"]),
         }
     )
 )  # fmt: skip

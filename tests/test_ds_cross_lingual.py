@@ -3,10 +3,10 @@
 import re
 
 import pytest
-from dataset_pages import asked_lines, bare, check_page
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataset_pages import asked_lines, bare, check_page
 from tolman.core.data import Corpus, Document
 from tolman.core.errors import UserError
 from tolman.core.leaks import find_leaks
@@ -134,7 +134,8 @@ def test_impossible_sizes_are_refused_before_any_work(fields, named):
         {
             "entities": st.integers(4, 12), "relations": st.integers(1, 4), "single": st.integers(1, 8), "formal": st.booleans(),
             "cognates": st.sampled_from([0.0, 0.5, 1.0]), "copies": st.just(1), "lexicon_copies": st.just(1), "episode_count": st.integers(1, 20),
-            "episode_facts": st.integers(1, 4), "asked": st.integers(1, 12), "options": st.integers(2, 6), "episodes": st.sampled_from(["none", "trained", "fresh"]),
+            "episode_facts": st.integers(1, 4), "asked": st.integers(1, 12), "options": st.integers(2, 6),
+            "episodes": st.sampled_from(["none", "trained", "fresh"]),
         }
     )
 )  # fmt: skip

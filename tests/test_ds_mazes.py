@@ -1,23 +1,22 @@
-"""Mazes: episodes replay in fixed connected mazes, latent objects are passed but never goals, what supports a question suffices, fresh sequences are consistent."""
+"""Mazes: episodes replay in fixed connected mazes, latent objects are passed but never goals, what supports a question suffices."""
 
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-import dataset_pages
 import numpy as np
 import pytest
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import shortest_path
 
+import dataset_pages
 from tolman.core.data import Corpus, Document
 from tolman.core.errors import UserError
 from tolman.core.leaks import find_leaks
 from tolman.core.seeds import rng
 from tolman.core.world import Task
-from tolman.datasets.mazes import Mazes, environment
+from tolman.datasets.mazes import Mazes
 
 MOVES = ("north", "east", "south", "west")
 SMALL = Mazes(episode_count=400)
@@ -122,7 +121,9 @@ def test_objects_keep_their_roles(corpus, mazes, trained):
         goals[episode.maze].add(episode.goal)
         passed[episode.maze].update(episode.objects[:-1])
     for name, maze in mazes.items():
-        latent, unseen = ({t.prompt.split()[3] for t in tasks(corpus, *kinds) if t.world is maze} for kinds in (("latent_goal", "latent_joined"), ("unseen_goal",)))
+        latent, unseen = (
+            {t.prompt.split()[3] for t in tasks(corpus, *kinds) if t.world is maze} for kinds in (("latent_goal", "latent_joined"), ("unseen_goal",))
+        )
         assert len(goals[name]) == SMALL.goals and len(latent) == SMALL.latent and len(unseen) == SMALL.unseen
         assert goals[name] | latent | unseen == {o for o in maze.objects if o}
         assert not (goals[name] & latent or goals[name] & unseen or latent & unseen)
@@ -156,9 +157,9 @@ def test_what_supports_a_question_suffices_and_no_less_does(corpus, trained):
         assert len(episodes) == {"unseen_goal": 0, "latent_joined": 2}.get(task.kind, 1)
         ways = [(e.landmarks, e.moves) for e in episodes]
         if task.kind == "latent_joined":
-            assert not any(
-                e.maze == task.world.name and word in e.objects and landmark(task) in e.landmarks[: e.objects.index(word)] for e in trained
-            ), "one episode would do"
+            assert not any(e.maze == task.world.name and word in e.objects and landmark(task) in e.landmarks[: e.objects.index(word)] for e in trained), (
+                "one episode would do"
+            )
         if episodes:
             assert shortest_from_text(ways, landmark(task), word, episodes[-1]) == task.shortest_steps
         if task.kind in ("trained_goal", "latent_goal"):
@@ -292,9 +293,9 @@ def test_fresh_mazes_are_not_the_real_ones(corpus, mazes):
 
 
 def test_the_order_of_roles_leaves_no_word_latent_everywhere():
-    two = Mazes(mazes=2, side=4, loops=3, goals=5, latent=1, unseen=1, new_starts=0.3, context=2, new_episodes=1, episodes="none", asked=8).build(3)
+    two = Mazes(mazes=2, side=5, goals=6, latent=2, unseen=1, context=2, new_episodes=1, episodes="none").build(0)
     goals = {read(d.text).goal for d in two.experiences}
-    assert len(goals) == 7
+    assert len(goals) == 9
 
 
 @pytest.mark.parametrize(
@@ -322,57 +323,6 @@ def test_mazes_that_cannot_be_found_are_refused():
         Mazes(new_starts=0.001, episodes="none").build(0)
 
 
-# -- gymnasium --------------------------------------------------------------------------------------------------------------------
-
-
-def test_environment_keeps_gymnasiums_rules(corpus):
-    pytest.importorskip("gymnasium", reason="gymnasium is not installed")
-    from gymnasium.utils.env_checker import check_env
-
-    env = environment(corpus)
-    check_env(env, skip_render_check=True)
-    assert env.reset(seed=5)[1]["question"] == env.reset(seed=5)[1]["question"]
-    assert len({env.reset()[1]["question"] for _ in range(50)}) > 20
-
-
-def test_environment_plays_the_questions(corpus):
-    pytest.importorskip("gymnasium", reason="gymnasium is not installed")
-    for kind in corpus.kinds:
-        env = environment(corpus, kind=kind)
-        for task in list(tasks(corpus, kind))[:8]:
-            seen, info = env.reset(options={"question": task.id})
-            assert info["text"] == task.prompt and info["left"] == task.budget_steps
-            text, rewards = task.prompt, []
-            for move in [word for word in task.answers[0].split() if word in MOVES]:
-                assert info["legal"][MOVES.index(move)] == 1
-                seen, reward, arrived, spent, info = env.step(MOVES.index(move))
-                text += f" {move} {info['text'].split(' : ')[1]}"
-                rewards.append(reward)
-            assert text == f"{task.prompt} {task.answers[0]}"
-            assert rewards == [0.0] * (task.shortest_steps - 1) + [1.0] and arrived and not spent
-            assert seen["goal"] == seen["object"] != 0
-
-
-def test_environment_ends_with_the_budget_and_walls_hold(corpus):
-    pytest.importorskip("gymnasium", reason="gymnasium is not installed")
-    task = next(t for t in tasks(corpus) if len(t.world.legal(t.start)) < 4)
-    env = environment(corpus)
-    before, info = env.reset(options={"question": task.id})
-    wall = int(np.flatnonzero(info["legal"] == 0)[0])
-    for step in range(1, task.budget_steps + 1):
-        after, reward, arrived, spent, _ = env.step(wall)
-        assert after == before and (reward, arrived, spent) == (0.0, False, step == task.budget_steps)
-
-
-def test_environment_says_what_is_wrong(corpus, monkeypatch):
-    with pytest.raises(UserError, match="no question of kind 'latent' to act in; there is: latent_goal"):
-        environment(corpus, kind="latent")
-    monkeypatch.setitem(sys.modules, "gymnasium", None)
-    monkeypatch.delitem(sys.modules, "tolman.datasets._mazes_gym", raising=False)
-    with pytest.raises(UserError, match="needs gymnasium: pip install gymnasium"):
-        environment(corpus)
-
-
 # -- the page ---------------------------------------------------------------------------------------------------------------------
 
 
@@ -397,11 +347,20 @@ def drawn(maze, side: int) -> str:
     rows = []
     for top in range(0, side**2, side):
         cells = range(top, top + side)
-        rows.append("    " + "".join((maze.objects[c] or "+").center(4, "-" if maze.neighbours[c][1] >= 0 and not maze.objects[c] else " ") + ("--" if maze.neighbours[c][1] >= 0 else "  ") for c in cells).rstrip())
+        rows.append(
+            "    "
+            + "".join(
+                (maze.objects[c] or "+").center(4, "-" if maze.neighbours[c][1] >= 0 and not maze.objects[c] else " ")
+                + ("--" if maze.neighbours[c][1] >= 0 else "  ")
+                for c in cells
+            ).rstrip()
+        )
         rows.append("    " + "".join(("|" if maze.neighbours[c][2] >= 0 else " ").center(4) + "  " for c in cells).rstrip())
     return "\n".join(rows[:-1])
 
 
-def test_documentation_page_is_up_to_date(monkeypatch):
+def test_documentation_page_is_up_to_date(corpus, monkeypatch):
+    # a smaller number of in-context sequences changes nothing that the page shows, and takes a tenth of the time
+    monkeypatch.setattr(Mazes, "build", lambda self, seed: corpus)
     monkeypatch.setattr(dataset_pages, "sample", sample)
     dataset_pages.check_page(Mazes)

@@ -1,10 +1,10 @@
 """Two hops: held-out bridges are never crossed in training, every chain asked follows from its two facts, practice and test share no bridge."""
 
 import pytest
-from dataset_pages import asked_lines, bare, check_page
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataset_pages import asked_lines, bare, check_page
 from tolman.core.data import Corpus, Document
 from tolman.core.errors import UserError
 from tolman.core.leaks import find_leaks
@@ -152,7 +152,8 @@ def test_impossible_sizes_are_refused_before_any_work(fields, named):
     st.fixed_dictionaries(
         {
             "entities": st.integers(8, 16), "relations": st.integers(1, 4), "many_to_one": st.integers(0, 3), "held_bridges": st.integers(1, 8),
-            "new_chains": st.integers(1, 12), "reversed_facts": st.integers(0, 6), "worlds": st.integers(1, 2), "practice_share": st.sampled_from([0, 0.3, 0.6]),
+            "new_chains": st.integers(1, 12), "reversed_facts": st.integers(0, 6), "worlds": st.integers(1, 2),
+            "practice_share": st.sampled_from([0, 0.3, 0.6]),
             "copies": st.just(1), "chain_copies": st.just(1), "episode_count": st.integers(1, 20), "episode_facts": st.integers(2, 5),
             "asked": st.integers(1, 12), "options": st.integers(2, 6), "episodes": st.sampled_from(["none", "trained", "fresh"]),
         }

@@ -6,8 +6,8 @@ import math
 import polars as pl
 import pytest
 import vl_convert
-from report_frames import CHOICE, CLOSED, CONTEXT, FRESH, NONE, ORACLE, build, by_hand
 
+from report_frames import CHOICE, CLOSED, CONTEXT, FRESH, NONE, ORACLE, build, by_hand
 from tolman.core.discovery import module, names
 from tolman.core.stats import estimate
 from tolman.report import _theme

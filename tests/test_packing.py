@@ -1,5 +1,7 @@
 """Packing keeps every example, whole and apart; a stream gives each example once a pass and goes on where it stood."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,7 +15,7 @@ LENGTHS = st.lists(st.integers(1, 20), min_size=1, max_size=40)
 def made(lengths: list[int]) -> list[Example]:
     """Examples whose tokens are all different, and none 0."""
     ends = np.cumsum([0, *lengths])
-    return [Example(np.arange(a, b) + 1, np.arange(a, b, dtype=np.float32) / 7) for a, b in zip(ends, ends[1:], strict=False)]
+    return [Example(np.arange(a, b) + 1, np.arange(a, b, dtype=np.float32) / 7) for a, b in pairwise(ends)]
 
 
 @given(LENGTHS, st.integers(20, 64))

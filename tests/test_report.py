@@ -10,8 +10,8 @@ import sys
 
 import polars as pl
 import pytest
-from report_frames import CHOICE, CLOSED, CONTEXT, ENVIRONMENT, FRESH, HOSTILE, NONE, ORACLE, build, by_hand
 
+from report_frames import CHOICE, CLOSED, CONTEXT, ENVIRONMENT, FRESH, HOSTILE, NONE, ORACLE, build, by_hand
 from tolman.core.errors import UserError
 from tolman.core.stats import estimate
 from tolman.report import _items, _table
@@ -172,7 +172,8 @@ def test_files_stand_beside_the_page(report, frames):
 
 def test_the_page_says_what_was_run(page):
     for text in (
-        "Can it &lt;reverse&gt; &amp; recall?", "It reverses 2 % &amp; recalls &lt;all&gt;.", "A {{note}} with &lt;/script&gt;.", "Changed for this run: train_time.steps=7.",
+        "Can it &lt;reverse&gt; &amp; recall?", "It reverses 2 % &amp; recalls &lt;all&gt;.", "A {{note}} with &lt;/script&gt;.",
+        "Changed for this run: train_time.steps=7.",
         "An Example CPU, 2 cores, 8 GiB", "0123456789ab", "3 (0, 1, 2)", "2026-01-02", "&quot;steps&quot;: 700",
     ):  # fmt: skip
         assert text in page, text
@@ -224,7 +225,7 @@ def test_unknown_numbers_become_null_and_are_called_unknown(tmp_path):
 
 def test_bad_folders_are_one_sentence(tmp_path, frames):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match="cannot write the report to .*file"):
+    with pytest.raises(UserError, match=r"cannot write the report to .*file"):
         write_report(tmp_path / "file", frames, headline="x")
     (tmp_path / "plan.json").write_text("{")
     with pytest.raises(UserError, match=r"plan\.json is damaged"):

@@ -174,7 +174,12 @@ def test_stopping_at_any_step_and_going_on_gives_the_same_weights_curve_and_cost
 def test_a_damaged_checkpoint_is_set_aside(tmp_path: Path) -> None:
     store = Store(tmp_path)
     checkpoints = FileCheckpoints(store, "abc")
-    state = {"step": 3, "tensors": [torch.arange(4), {"x": torch.ones(2)}], "groups": {"lr": 0.1, "betas": (0.9, 0.95), "none": None}, "keys": {0: torch.zeros(1)}}
+    state = {
+        "step": 3,
+        "tensors": [torch.arange(4), {"x": torch.ones(2)}],
+        "groups": {"lr": 0.1, "betas": (0.9, 0.95), "none": None},
+        "keys": {0: torch.zeros(1)},
+    }
     checkpoints.save(state)
     loaded = FileCheckpoints(store, "abc").load()
     assert loaded is not None and loaded["step"] == 3 and torch.equal(loaded["tensors"][0], torch.arange(4)) and 0 in loaded["keys"]

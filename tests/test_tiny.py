@@ -1,4 +1,4 @@
-"""The tiny transformer against things that do not share its code: transformers' Qwen3, recomputation without a cache, one document at a time, a FLOP counter."""
+"""The tiny transformer against what does not share its code: transformers' Qwen3, recomputation without a cache, one document at a time, a FLOP counter."""
 
 import json
 
@@ -272,7 +272,7 @@ def test_a_run_resumed_after_any_step_ends_with_the_same_weights_to_the_bit(corp
 
     expected = trained(MemoryCheckpoints(), Silent())
     checkpoints = MemoryCheckpoints(every=1)
-    with pytest.raises(Exception, match="^$"):
+    with pytest.raises(Exception, match=r"^$"):
         trained(checkpoints, Silent(until=until))
     assert checkpoints.saves == until - 1
     resumed = trained(checkpoints, Silent())
@@ -296,7 +296,7 @@ def test_a_damaged_or_foreign_folder_is_named(corpus, tmp_path):
 
 
 def test_impossible_sizes_and_documents_are_refused(corpus):
-    with pytest.raises(UserError, match="head_width = 7: .*multiple of 2"):
+    with pytest.raises(UserError, match=r"head_width = 7: .*multiple of 2"):
         Tiny(head_width=7)
     with pytest.raises(UserError, match="heads = 4 must be a multiple of kv_heads = 3"):
         Tiny(heads=4, kv_heads=3)

@@ -48,7 +48,9 @@ def run(
     study: Annotated[str, typer.Argument(help="Which study; `tolman list` names them.")],
     scale: Annotated[str, typer.Option(help="How large: quick, small or paper.")] = "quick",
     seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds (0, 1, ...); each scale has its own default.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="PART.FIELD=VALUE", help="Change a field, such as train_time.steps=200; repeatable.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PART.FIELD=VALUE", help="Change a field, such as train_time.steps=200; repeatable.")
+    ] = None,
     folder: Annotated[Path, typer.Option("--out", help="The store: trained models, records, reports.")] = Path("runs"),
     workers: Annotated[int | None, typer.Option(min=1, help="Worker processes; by default one for each training, up to the cores.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per cell and kind, and nothing else, on standard output.")] = False,
@@ -88,7 +90,9 @@ def report(
 def claims(
     ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Only these, in full: C04 C19.")] = None,
     results: Annotated[Path | None, typer.Option(help="Folder with the runs whose records decide; by default the committed results/.")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Run the studies behind these claims again at their quick scale (3 seeds), then decide from that.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Run the studies behind these claims again at their quick scale (3 seeds), then decide from that.")
+    ] = False,
     folder: Annotated[Path, typer.Option("--out", help="The store for --quick.")] = Path("runs"),
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per claim.")] = False,
 ) -> None:
@@ -178,7 +182,10 @@ def print_dry_run(plan: Any, workers: int, json_: bool) -> None:
         for row in rows:
             print(json.dumps(row))
         return
-    lines = [(f"{r['training']}, seed {r['seed']}", f"{'finished' if r['finished'] else 'about ' + span(r['seconds'])}; asked: {'; '.join(r['asking'])}") for r in rows]
+    lines = [
+        (f"{r['training']}, seed {r['seed']}", f"{'finished' if r['finished'] else 'about ' + span(r['seconds'])}; asked: {'; '.join(r['asking'])}")
+        for r in rows
+    ]
     out.print(listing(f"{plan.name}: {len(plan.cells)} cells, {len(rows)} trainings", lines))
     out.print(f"about {span(total)} in all, {memory * workers / 2**30:.1f} GiB of memory with {workers} worker{'s' * (workers > 1)} "
               "(a guess from this machine's speed at matrix products, right within a factor of about two)")  # fmt: skip

@@ -29,9 +29,7 @@ class LiveModel(Protocol):
         """Log-probability in nats of each continuation of each prompt, all its tokens together."""
         ...
 
-    def generate(
-        self, prompts: Sequence[Prompt], *, max_tokens: int, samples: int = 1, temperature: float = 0.0, seed: int = 0
-    ) -> list[list[Generation]]:
+    def generate(self, prompts: Sequence[Prompt], *, max_tokens: int, samples: int = 1, temperature: float = 0.0, seed: int = 0) -> list[list[Generation]]:
         """`samples` texts for each prompt. Temperature 0 is greedy; otherwise the draw depends on `seed` alone, not on batch composition."""
         ...
 

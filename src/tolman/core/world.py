@@ -81,7 +81,7 @@ def transcript(world: Interactive, state: int, actions: Iterable[str]) -> str:
 
 
 def shortest_actions(world: Interactive, start: int, goal: int) -> list[str] | None:
-    """The actions of a shortest path (ties go to the action listed first), or None where there is none. Breadth-first, for any world with finitely many states."""
+    """The actions of a shortest path (ties go to the action listed first), or None where there is none. Breadth-first; the world must be finite."""
     came: dict[int, tuple[int, str] | None] = {start: None}
     frontier = [start]
     while frontier and goal not in came:
@@ -104,7 +104,7 @@ def shortest_actions(world: Interactive, start: int, goal: int) -> list[str] | N
 
 
 def random_walk_success(task: Task) -> float:
-    """Exact probability that a random walk within the budget comes by the goal. It turns back only in dead ends: of the walkers that know nothing a good one."""
+    """Exact probability that a random walk within the budget comes by the goal. It turns back only in dead ends: a good one of those that know nothing."""
     world = task.world
     exits: dict[int, list[int]] = {}
     chance: dict[tuple[int, int | None], float] = {(task.start, None): 1.0}

@@ -175,9 +175,7 @@ class Qwen3(nn.Module):
         self.model.layers = nn.ModuleList(Block(shape) for _ in range(shape.layers))
         self.model.norm = RMSNorm(shape.width, shape.epsilon)
 
-    def forward(
-        self, token_BT: Tensor, position_BT: Tensor, mask: Tensor | None = None, cache: "Cache | None" = None, at_BQ: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, token_BT: Tensor, position_BT: Tensor, mask: Tensor | None = None, cache: "Cache | None" = None, at_BQ: Tensor | None = None) -> Tensor:
         """Hidden states (B, T, D), or (B, Q, D) at the positions `at_BQ` alone, which spares the last block its work everywhere else.
 
         `mask` (B, 1, T, S) is True where attention may look; None is plain causal attention with nothing cached yet.

@@ -180,9 +180,7 @@ class TinyModel:
         return out
 
     @torch.inference_mode()
-    def generate(
-        self, prompts: Sequence[Prompt], *, max_tokens: int, samples: int = 1, temperature: float = 0.0, seed: int = 0
-    ) -> list[list[Generation]]:
+    def generate(self, prompts: Sequence[Prompt], *, max_tokens: int, samples: int = 1, temperature: float = 0.0, seed: int = 0) -> list[list[Generation]]:
         """Texts up to a line break, the document's end or `max_tokens`. The prompt is read once for all its samples; finished rows leave the batch."""
         out: list[list[Generation]] = [[] for _ in prompts]
         texts = [self.render(p) for p in prompts]

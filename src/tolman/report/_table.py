@@ -147,7 +147,7 @@ def duration(seconds: float) -> str:
 
 def _strip(row: dict[str, Any]) -> str:
     """Accuracy, interval and chance as a small drawing that repeats the text."""
-    low, high, mean, chance = (f"{100 * row[name]:.1f}%" for name in ("low", "high", "mean", "chance"))
+    low, mean, chance = (f"{100 * row[name]:.1f}%" for name in ("low", "mean", "chance"))
     width = f"{100 * (row['high'] - row['low']):.1f}%"
     return f'<div class="strip" aria-hidden="true"><u style="left:{chance}"></u><i style="left:{low};width:{width}"></i><b style="left:{mean}"></b></div>'
 

@@ -1,7 +1,7 @@
 """How figures look: one theme, light and dark; one colour and shape for each way of asking, the same in every figure.
 
-Hues are those of Okabe and Ito (2008), which readers with any of the common colour deficiencies tell apart; shape or dash repeats what colour says. A test-time method has
-a hue (closed book vermillion, in context green, retrieval blue), its variants are shades of it.
+Hues are those of Okabe and Ito (2008), which readers with any of the common colour deficiencies tell apart; shape or dash repeats what colour says.
+A test-time method has a hue (closed book vermillion, in context green, retrieval blue), its variants are shades of it.
 """
 
 import textwrap
@@ -107,7 +107,7 @@ def config(dark: bool = False) -> dict[str, Any]:
         "header": {"labelFontSize": 14, "labelFontWeight": 600, "labelColor": c["ink"], "labelPadding": 8},
         "legend": {
             "orient": "top", "direction": "horizontal", "columns": 4, "title": None, "labelFontSize": 13, "labelColor": c["ink"], "labelLimit": 300,
-            "symbolSize": 90, "symbolStrokeWidth": 2, "columnPadding": 18, "rowPadding": 4, "offset": 14,
+            "symbolSize": 90, "symbolBaseFillColor": c["ink"], "symbolStrokeWidth": 2, "columnPadding": 18, "rowPadding": 4, "offset": 14,
         },
         "facet": {"spacing": 28}, "concat": {"spacing": 36},
     }  # fmt: skip

@@ -46,7 +46,9 @@ def _samples(cls: type[Component], seed: int) -> Iterator[RenderableType]:
         questions = [q for q in corpus.questions if q.kind == kind]
         if questions:
             flags = " (latent)" * info.latent + " (control)" * info.control
-            table.add_row(kind + flags, info.description, str(len(questions)), f"{info.chance:.3f}", f"{questions[0].prompt} -> {' | '.join(questions[0].answers)}")
+            table.add_row(
+                kind + flags, info.description, str(len(questions)), f"{info.chance:.3f}", f"{questions[0].prompt} -> {' | '.join(questions[0].answers)}"
+            )
     yield table
 
 

@@ -1,7 +1,8 @@
 """The report of a run: one HTML page that needs no network, and its figures as files beside it.
 
-Everything that the page shows is in it: Vega, figures with their data, the table, a sample of single questions. Labels are escaped; documents and model output reach
-the page as JSON data and are set as text by its script. A Content-Security-Policy allows only the page's own two scripts, by their hashes, and no connection at all.
+Everything that the page shows is in it: Vega, figures with their data, the table, a sample of single questions. Labels are escaped; documents and model
+output reach the page as JSON data and are set as text by its script. A Content-Security-Policy allows only the page's own two scripts, by their hashes, and
+no connection at all.
 """
 
 import base64
@@ -34,8 +35,8 @@ PNG_SCALE = 2.0
 def write_report(folder: Path, frames: Frames, *, headline: str, notes: Sequence[str] = (), plan: Mapping[str, Any] | None = None) -> Path:
     """Write `folder`/report.html and `folder`/figures/ (each figure as SVG, PNG and CSV; results.csv), and return the page's path.
 
-    `plan` is what the run's plan.json says (None: read it in `folder`, if it is there); title and changed settings come from it. A figure without data is left out.
-    Raises UserError if there are no cells or a file cannot be written.
+    `plan` is what the run's plan.json says (None: read it in `folder`, if it is there); title and changed settings come from it.
+    A figure without data is left out. Raises UserError if there are no cells or a file cannot be written.
     """
     if frames.cells.is_empty():
         raise UserError(f"there is nothing to report in {folder}: no cell is finished")
@@ -87,7 +88,14 @@ def _vega_lite() -> str:
 
 
 def _page(
-    frames: Frames, table: pl.DataFrame, plan: Mapping[str, Any], figures: dict[str, Any], csv: dict[str, str], library: str, headline: str, notes: Sequence[str]
+    frames: Frames,
+    table: pl.DataFrame,
+    plan: Mapping[str, Any],
+    figures: dict[str, Any],
+    csv: dict[str, str],
+    library: str,
+    headline: str,
+    notes: Sequence[str],
 ) -> str:
     items = explorer(frames)
     data = {"figures": figures, "themes": {"light": _theme.config(), "dark": _theme.config(dark=True)}, "explorer": items, "csv": csv}
@@ -127,7 +135,8 @@ def _figure(name: str, spec: dict[str, Any]) -> str:
     )
     return (
         f'<figure id="{name}"><h2>{escape(title)}</h2><p class="sub">{escape(subtitle)}</p>'
-        f'<div class="chart" data-figure="{name}" role="group" aria-label="{escape(title, quote=True)}"></div><figcaption><span>Save as</span>{links}</figcaption></figure>'
+        f'<div class="chart" data-figure="{name}" role="group" aria-label="{escape(title, quote=True)}"></div>'
+        f"<figcaption><span>Save as</span>{links}</figcaption></figure>"
     )
 
 

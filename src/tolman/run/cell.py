@@ -116,5 +116,3 @@ class Item:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
-
-

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 

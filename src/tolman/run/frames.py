@@ -80,8 +80,6 @@ class Frames:
         """As Parquet files in `folder`, each whole or not at all."""
         folder.mkdir(parents=True, exist_ok=True)
         for name in _SCHEMAS:
-
-
             buffer = io.BytesIO()
             getattr(self, name).write_parquet(buffer, compression="zstd", compression_level=12)
             write_atomically(folder / f"{name}.parquet", buffer.getvalue())

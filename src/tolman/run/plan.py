@@ -92,8 +92,6 @@ def read_plan(folder: Path) -> dict[str, Any]:
     return data
 
 
-
-
 def measure(*cells: Cell, store: str | Path = "runs") -> dict[str, Estimate]:
     """Accuracy by kind over `cells` (say, one condition at several seeds), training what the store does not have yet.
 

@@ -1,9 +1,9 @@
 """Where artifacts (trained models) and records (measured cells) live. Everything appears whole or not at all, and is checked when read.
 
-    STORE/artifacts/FINGERPRINT/    a trained model, with artifact.json: what it is, what it cost, its learning curve, a hash of each file
-    STORE/records/FINGERPRINT.jsonl a measured cell: a header line, then a line for each question
-    STORE/checkpoints/FINGERPRINT/  state of a training that is under way
-    STORE/aside/                    what was found damaged, kept for a look
+STORE/artifacts/FINGERPRINT/    a trained model, with artifact.json: what it is, what it cost, its learning curve, a hash of each file
+STORE/records/FINGERPRINT.jsonl a measured cell: a header line, then a line for each question
+STORE/checkpoints/FINGERPRINT/  state of a training that is under way
+STORE/aside/                    what was found damaged, kept for a look
 """
 
 import fcntl

@@ -39,7 +39,10 @@ class Verdict:
         """The claim, its rule, each check with its numbers, and what it ran on."""
         lines = [f"{self.id}: {LEDGER[self.id].says}", f"  rule: {LEDGER[self.id].rule}", f"  verdict: {self.verdict}"]
         if self.outcome:
-            lines += [f"  {'ok ' if c.holds else 'NO '} {c.what}: {c.measured}, must be {c.must} (n = {c.measured.n}, {c.measured.seeds} seeds)" for c in self.outcome.checks]
+            lines += [
+                f"  {'ok ' if c.holds else 'NO '} {c.what}: {c.measured}, must be {c.must} (n = {c.measured.n}, {c.measured.seeds} seeds)"
+                for c in self.outcome.checks
+            ]
             lines += [f"  {self.outcome.note}"] if self.outcome.note else []
             lines += [f"  from {self.run}; its trainings took {self.train_flops:.2g} FLOPs, {self.train_s:.0f} s"]
         return "\n".join(lines)
@@ -83,6 +86,8 @@ def settle(results: Path, ids: Sequence[str]) -> list[Verdict]:
             frames = loaded[folder]
             trainings = frames.cells.unique("train_fingerprint")
             outcome = study.claims[i](frames)
-            candidates.append((outcome.seeds >= 3, SCALES.index(plan["scale"]), Verdict(i, folder.name, outcome, trainings["train_flops"].sum(), trainings["train_s"].sum())))
+            candidates.append(
+                (outcome.seeds >= 3, SCALES.index(plan["scale"]), Verdict(i, folder.name, outcome, trainings["train_flops"].sum(), trainings["train_s"].sum()))
+            )
         verdicts.append(max(candidates, key=lambda c: c[:2])[2] if candidates else Verdict(i))
     return verdicts

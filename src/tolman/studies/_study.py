@@ -109,5 +109,3 @@ def at_most(what: str, measured: Estimate, threshold: float) -> Check:
 def surely_above(what: str, measured: Estimate, threshold: float) -> Check:
     """The whole interval must lie above `threshold`: for differences."""
     return Check(what, measured, f"> {threshold:g} (whole interval)", measured.low > threshold)
-
-

@@ -141,4 +141,3 @@ def c19(frames: Frames) -> Outcome:
 
 
 claims = {"C01": c01, "C04": c04, "C05": c05, "C12": c12, "C19": c19}
-

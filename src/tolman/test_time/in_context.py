@@ -27,12 +27,12 @@ class InContext(Component):
         prompts = []
         for question in questions:
             if len(question.support) > self.documents:
-                raise UserError(f"in_context.documents = {self.documents} cannot hold the {len(question.support)} supporting documents of question {question.id!r}")
+                raise UserError(
+                    f"in_context.documents = {self.documents} cannot hold the {len(question.support)} supporting documents of question {question.id!r}"
+                )
             needed = {place[id] for id in question.support}
             order = rng(seed, "in_context", question.id).permutation(len(pool)).tolist()
             others = [i for i in order[: self.documents + len(needed)] if i not in needed]
             shown = sorted([*needed, *others[: self.documents - len(needed)]])
             prompts.append(Prompt(question.prompt, tuple(pool[i].text for i in shown)))
         return prompts
-
-

@@ -158,12 +158,12 @@ def check_words(me: str, corpus: Corpus) -> None:
     texts = list(dict.fromkeys((*(d.text for d in corpus.documents), *(q.prompt for q in corpus.questions), *answers)))
     words = Words.of(texts)
     for text, ids in zip(texts, words.encode(texts), strict=True):
-        written = words.decode(ids[1:])
+        written = words.decode(ids[1:].tolist())
         assert UNKNOWN not in written and "".join(written.split()) == "".join(text.split()), f"{me}: tiny cannot write {text!r}: it comes out as {written!r}"
     answers = list(dict.fromkeys(answers))
     encoded = dict(zip(answers, words.encode(answers), strict=True))
     for answer, ids in encoded.items():
-        written = words.decode(ids[1:])
+        written = words.decode(ids[1:].tolist())
         assert normalise(written) == normalise(answer), f"{me}: tiny writes the answer {answer!r} as {written!r}, which is judged to be another"
     for question in corpus.questions:
         if question.answer_words is not None:

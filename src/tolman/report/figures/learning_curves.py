@@ -1,6 +1,7 @@
 """What is learned when: accuracy over training.
 
-A row for each kind asked while the model trained, a column for each training, a line for each way of asking: the mean over seeds, with each seed as a thin line.
+A row for each kind asked while the model trained, a column for each training, a line for each way of asking: the mean over seeds, with each seed as a thin
+line.
 """
 
 import json
@@ -17,9 +18,10 @@ HEIGHT_PX = 150
 
 
 def rows(frames: Frames) -> pl.DataFrame:
-    """One row per training, way of asking, kind, step and seed; `seed` null is the mean over seeds. `tokens`, `flops` and `seconds` are what training had cost by then.
+    """One row per training, way of asking, kind, step and seed; `seed` null is the mean over seeds.
 
-    `chance` is that of the kind under the scoring of that way of asking; `n` counts questions, `seeds` trainings.
+    `tokens`, `flops` and `seconds` are what training had cost by then; `chance` is that of the kind under the scoring of that way of asking;
+    `n` counts questions, `seeds` trainings.
     """
     points = frames.trainings.filter(pl.col("kind").is_not_null())
     chance = _chance(frames)
