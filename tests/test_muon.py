@@ -6,7 +6,7 @@ import torch
 
 from tolman.train_time._muon import Muon
 
-SHAPES = [(16, 16), (16, 16), (24, 16), (16, 24), (24, 16), (7, 5)]
+SHAPES = [(32, 32), (32, 32), (48, 32), (32, 48), (48, 32), (33, 57)]
 
 
 def run(optimizer: torch.optim.Optimizer, parameters: list[torch.nn.Parameter], steps: range) -> None:

@@ -198,7 +198,7 @@ def make_report(folder: Path, to: Path | None = None) -> Path:
     from tolman.run.plan import read_plan
 
     plan, frames = read_plan(folder), Frames.read(folder)
-    return write_report(to or folder, frames, headline=module("studies", plan["study"]).headline(frames), notes=[plan["title"]])
+    return write_report(to or folder, frames, headline=module("studies", plan["study"]).headline(frames), plan=plan)
 
 
 def print_results(folder: Path) -> None:

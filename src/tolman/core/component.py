@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, model_serializer, model_validator
@@ -65,16 +66,26 @@ class Component(BaseModel):
 
     def replace(self, path: str, value: Any) -> Self:
         """A copy in which the field at dotted `path` has `value`, validated anew. Raises UserError for an unknown field."""
-        head, _, rest = path.partition(".")
-        if head not in type(self).model_fields:
-            raise UserError(f"{self.address()} has no field {head!r}; {suggest(head, type(self).model_fields)}")
-        if rest:
-            inner = getattr(self, head)
-            if not isinstance(inner, Component):
-                raise UserError(f"{self.address()}.{head} holds no component, so it has no field {rest!r}")
-            value = inner.replace(rest, value)
-        fields = {name: getattr(self, name) for name in type(self).model_fields}
-        return type(self)(**(fields | {head: value}))
+        return self.replace_all({path: value})
+
+    def replace_all(self, values: Mapping[str, Any]) -> Self:
+        """A copy with several fields changed at once, so that sizes which depend on one another are judged together."""
+        changed: dict[str, Any] = {}
+        inner: dict[str, dict[str, Any]] = {}
+        for path, value in values.items():
+            head, _, rest = path.partition(".")
+            if head not in type(self).model_fields:
+                raise UserError(f"{self.address()} has no field {head!r}; {suggest(head, type(self).model_fields)}")
+            if rest:
+                inner.setdefault(head, {})[rest] = value
+            else:
+                changed[head] = value
+        for head, nested in inner.items():
+            holder = getattr(self, head)
+            if not isinstance(holder, Component):
+                raise UserError(f"{self.address()}.{head} holds no component, so it has no field {next(iter(nested))!r}")
+            changed[head] = holder.replace_all(nested)
+        return type(self)(**({name: getattr(self, name) for name in type(self).model_fields} | changed))
 
     def config(self) -> dict[str, Any]:
         """All fields as JSON values; `from_config` builds the component again."""

@@ -59,7 +59,7 @@ class NonsenseReversals(Component):
     reversed_share: float = Field(0.0, ge=0, lt=1)
     """Share of the pairs trained in both directions (the paper: 0; arXiv 2604.04943 uses 0.4, so that there is something to learn the rule from)."""
     episodes: Literal["none", "fresh"] = "none"
-    """In-context sequences, facts followed by their reversals: none (the paper), or of fresh random pairings of the nouns, for models trained from scratch."""
+    """In-context sequences, facts and then the same or their reversals: none (the paper), or of fresh random pairings of the nouns, for models trained from scratch."""
     episode_count: int = Field(20_000, ge=1)
     """Number of in-context sequences."""
     episode_facts: int = Field(4, ge=1)
@@ -155,8 +155,8 @@ def _opposite(word: str) -> str:
 
 
 def _episodes(spec: NonsenseReversals, seed: int, facts: list[Fact], latent: set[Fact]) -> Iterator[Document]:
-    """In-context sequences: comparisons of fresh random pairs, one a line, then their reversals; the ends of the reversals are the targets. A pair that makes
-    a fact or reversal under test is passed over."""
+    """In-context sequences: comparisons of fresh random pairs, one a line, then each again as it was or reversed; the ends of what comes again are the
+    targets. (With reversals alone a model learns to reverse whatever it was told, and fails in the trained direction.) A pair under test is passed over."""
     draws = Draws(rng(seed, "nonsense_reversals", "episodes"))
     nouns = list(dict.fromkeys(noun for fact in facts for noun in (fact.first, fact.second)))
     words = list(dict.fromkeys(word for fact in facts for word in (fact.word, _opposite(fact.word))))
@@ -168,9 +168,9 @@ def _episodes(spec: NonsenseReversals, seed: int, facts: list[Fact], latent: set
         text = "\n".join(f"{draws.pick(LEAD_INS)} {fact.statement()}." for fact in fresh)
         targets = []
         for fact in draws.shuffle(fresh):
-            back = fact.reversal()
-            text += f"\n{draws.pick(LEAD_INS)} {back.statement()}"
-            targets.append((len(text) - len(back.predicate()), len(text)))
+            again = fact.reversal() if draws.uniform() < 1 / 2 else fact
+            text += f"\n{draws.pick(LEAD_INS)} {again.statement()}"
+            targets.append((len(text) - len(again.predicate()), len(text)))
             text += "."
         yield Document(f"episode:{number}", text, "episode:fresh", tuple(targets), role="exercise")
 

@@ -68,7 +68,7 @@ class Syllogisms(Component):
     """What becomes of the other conclusions that follow ("some" from "all"; the converse of "some" and "no"): they are no candidates, so that one answer is
     right and 4 or 5 candidates are left; or all six are candidates and 2 or 3 are right."""
     episodes: Literal["none", "fresh"] = "none"
-    """In-context sequences, premises followed by the conclusion: none (the paper), or of fresh random triples of the nouns, for models trained from scratch."""
+    """In-context sequences, premises followed by conclusions: none (the paper), or of fresh random triples of the nouns, for models trained from scratch."""
     episode_count: int = Field(20_000, ge=1)
     """Number of in-context sequences."""
     episode_items: int = Field(3, ge=1)
@@ -179,8 +179,8 @@ def _documents(spec: Syllogisms, seed: int, items: list[Item]) -> Iterator[Docum
 
 
 def _episodes(spec: Syllogisms, seed: int, items: list[Item]) -> Iterator[Document]:
-    """In-context sequences: the premises of fresh random triples, one document a line, then a conclusion for each; the conclusions are the targets. No two
-    nouns of one item meet in a triple, so nothing about an item can be said by chance."""
+    """In-context sequences: the premises of fresh random triples, one document a line, then for each a conclusion or (one in three) a premise again; these are
+    the targets. No two nouns of one item meet in a triple, so nothing about an item can be said by chance."""
     draws = Draws(rng(seed, "syllogisms", "episodes"))
     all_forms = [form for of in forms().values() for form in of]
     names = [list(item.nouns.values()) for item in items]
@@ -196,11 +196,14 @@ def _episodes(spec: Syllogisms, seed: int, items: list[Item]) -> Iterator[Docume
                 lines.append(f"{lead_in} {premises[0].statement()}. {premises[1].statement()}.")
         text, targets = "\n".join(lines), []
         for item in draws.shuffle(fresh):
-            ends = draws.shuffle("XY")
-            text += "\n" + draws.pick(ASKED_LEAD_INS).format(*(item.nouns[end] for end in ends)) + " "
-            conclusion = draws.pick(item.form.strongest).of(item.nouns).statement()
-            targets.append((len(text), len(text) + len(conclusion)))
-            text += conclusion + "."
+            if draws.uniform() < 1 / 3:
+                lead_in, (claim, _) = _premises(item, draws)
+            else:
+                lead_in = draws.pick(ASKED_LEAD_INS).format(*(item.nouns[end] for end in draws.shuffle("XY")))
+                claim = draws.pick(item.form.strongest).of(item.nouns)
+            text += f"\n{lead_in} {claim.statement()}"
+            targets.append((len(text) - len(claim.statement()), len(text)))
+            text += "."
         yield Document(f"episode:{number}", text, "episode:fresh", tuple(targets), role="exercise")
 
 

@@ -24,11 +24,11 @@ _WORD = re.compile(r"<\|\w+\|>|\w+(?:'\w+)*|\n|[^\w\s]")
 class Bigram(Component):
     """Counts of word pairs with additive smoothing (Lidstone)."""
 
-    smoothing: float = Field(0.1, gt=0)
+    smoothing: float = Field(default=0.1, gt=0)
     """Added to the count of every pair."""
     counted: bool = True
     """Whether a new model has counted the corpus's documents; if not, all words are equally likely after any word."""
-    context_tokens: int = Field(512, ge=1)
+    context_tokens: int = Field(default=512, ge=1)
     """Longest input and answer together, in words."""
 
     def create(self, corpus: Corpus, *, seed: int) -> "BigramModel":

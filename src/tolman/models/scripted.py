@@ -16,15 +16,15 @@ from tolman.core.errors import UserError
 class Scripted(Component):
     """Answers from a table of prompt -> text, word by word and with certainty."""
 
-    answers: dict[str, str] = Field({})
+    answers: dict[str, str] = Field(default={})
     """What it writes after each prompt (the whole text that the model reads, documents included)."""
     default: str = ""
     """What it writes after any other prompt."""
-    nats: dict[str, dict[str, float]] = Field({})
+    nats: dict[str, dict[str, float]] = Field(default={})
     """Log-probabilities to return as they stand: prompt -> continuation -> nats."""
-    other_nats: float = Field(-20.0, lt=0)
+    other_nats: float = Field(default=-20.0, lt=0)
     """Log-probability of each word that departs from the script (what is on script has 0)."""
-    context_tokens: int = Field(512, ge=1)
+    context_tokens: int = Field(default=512, ge=1)
     """Longest input and answer together, in words."""
 
     example: ClassVar[dict[str, Any]] = {"answers": {"Ada lives in": "North Bray with Bo"}}

@@ -55,8 +55,10 @@ def _samples(cls: type[Component], seed: int) -> Iterator[RenderableType]:
 def describe_study(name: str) -> Iterator[RenderableType]:
     """Title, what it asks, and its conditions at each scale."""
     found = module("studies", name)
-    for i, paragraph in enumerate(found.__doc__.strip().split("\n\n")):
-        yield Text(" ".join(paragraph.split()) + "\n", style="bold" if i == 0 else "")
+    title, *paragraphs = found.__doc__.strip().split("\n\n")
+    yield Text(f"studies/{name}: {' '.join(title.split())}\n", style="bold")
+    for paragraph in paragraphs:
+        yield Text(" ".join(paragraph.split()) + "\n")
     for scale, seeds in found.scales.items():
         cells = found.cells(scale, [0])
         yield Text(f"\nscale {scale}: {seeds} seed{'s' * (seeds > 1)} unless told otherwise, each with {len(cells)} cells")

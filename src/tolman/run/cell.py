@@ -5,7 +5,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tolman.core.component import Nested, digest
+from tolman.core.component import Component, Nested, digest
 from tolman.core.errors import UserError, suggest
 
 PARTS = ("dataset", "model", "train_time", "test_time", "scoring")
@@ -62,10 +62,23 @@ class Cell(BaseModel):
 
     def replace(self, path: str, value: Any) -> Self:
         """A copy in which `dataset.entities` or the like has `value`. Raises UserError for an unknown part or field."""
-        part, _, rest = path.partition(".")
-        if part not in PARTS or not rest:
-            raise UserError(f"{path!r} names no field: write PART.FIELD=VALUE, where PART is one of {', '.join(PARTS)}; {suggest(part, PARTS)}")
-        return self.model_copy(update={part: getattr(self, part).replace(rest, value)})
+        return self.replace_all({path: value})
+
+    def replace_all(self, values: dict[str, Any]) -> Self:
+        """A copy with several fields changed; those of one component at once."""
+        by_part: dict[str, dict[str, Any]] = {}
+        for path, value in values.items():
+            part, rest = split(path)
+            by_part.setdefault(part, {})[rest] = value
+        return self.model_copy(update={part: getattr(self, part).replace_all(fields) for part, fields in by_part.items()})
+
+
+def split(path: str) -> tuple[str, str]:
+    """`dataset.entities` as its part and the path within. Raises UserError if it names no field of a part."""
+    part, _, rest = path.partition(".")
+    if part not in PARTS or not rest:
+        raise UserError(f"{path!r} names no field: write PART.FIELD=VALUE, where PART is one of {', '.join(PARTS)}; {suggest(part, PARTS)}")
+    return part, rest
 
 
 def cell_from_config(config: dict[str, Any]) -> Cell:
@@ -79,22 +92,21 @@ def cell_from_config(config: dict[str, Any]) -> Cell:
 
 def override(cells: list[Cell], settings: dict[str, Any]) -> list[Cell]:
     """`cells` with each `part.field = value` set wherever a cell's component has that field. Raises UserError for one that no cell has."""
-    for path, value in settings.items():
-        changed, first_error, hits = [], None, 0
-        for cell in cells:
-            try:
-                changed.append(cell.replace(path, value))
-                hits += 1
-            except UserError as error:
-                first_error = first_error or error
-                if "has no field" not in str(error) and "holds no component" not in str(error):
-                    raise
-                changed.append(cell)
-        if not hits:
-            assert first_error is not None
-            raise first_error
-        cells = changed
-    return cells
+    for path in settings:
+        part, rest = split(path)
+        if not any(has_field(getattr(cell, part), rest) for cell in cells):
+            cells[0].replace(path, settings[path])  # says what is wrong
+            raise UserError(f"no cell of the study has the field {path!r}")
+    return [cell.replace_all({p: v for p, v in settings.items() if has_field(getattr(cell, split(p)[0]), split(p)[1])}) for cell in cells]
+
+
+def has_field(component: Component, path: str) -> bool:
+    """Whether `component` has a field at dotted `path`."""
+    head, _, rest = path.partition(".")
+    if head not in type(component).model_fields:
+        return False
+    inner = getattr(component, head)
+    return not rest or (isinstance(inner, Component) and has_field(inner, rest))
 
 
 @dataclass(frozen=True, slots=True)

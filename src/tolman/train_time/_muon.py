@@ -8,7 +8,11 @@ from torch import Tensor
 
 
 class Muon(torch.optim.Muon):
-    """`torch.optim.Muon`: the same weights to the bit on CPU (a test compares them), in two thirds of the time for the small matrices of `tiny`."""
+    """`torch.optim.Muon`, in two thirds of the time for the small matrices of `tiny`.
+
+    The weights are the same to the bit on CPU (a test compares them), but for batches of matrices as small as 16 x 16, where PyTorch's batched product
+    rounds otherwise than its single one.
+    """
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
