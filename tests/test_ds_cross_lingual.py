@@ -67,8 +67,8 @@ def test_single_facts_are_told_in_one_language_and_the_others_in_all(corpus):
     languages: dict[tuple[str, ...], set[str]] = {}
     for language, *fact in facts:
         languages.setdefault(tuple(fact) if language == "formal" else tuple(to_formal[word] for word in fact), set()).add(language)
-    assert len(languages) == 30 * 4
-    assert sorted(len(found) for found in languages.values()) == [1] * 60 + [3] * 60
+    assert len(languages) == 24 * 4
+    assert sorted(len(found) for found in languages.values()) == [1] * 42 + [3] * 54
     for question in corpus.questions:
         told_in, _, asked_in = question.kind.partition("_to_")
         if asked_in:
@@ -79,17 +79,17 @@ def test_single_facts_are_told_in_one_language_and_the_others_in_all(corpus):
 
 def test_the_lexicon_is_one_to_one_and_complete(corpus):
     _, pairs = split_lines([words for d in corpus.experiences for words in bare(d.text)])
-    assert len(pairs) == 3 * 2 * (30 + 4)
+    assert len(pairs) == 3 * 2 * (24 + 4)
     for (word, language), translation in pairs.items():
         assert word in {pairs.get((translation, other)) for other in ("a", "b", "formal") if other != language}
     cognate = CrossLingual(cognates=0.5, episode_count=1).build(0)
     _, pairs = split_lines([words for d in cognate.experiences for words in bare(d.text)])
-    assert len(pairs) == 3 * 2 * (30 + 4) - 3 * 15
+    assert len(pairs) == 3 * 2 * (24 + 4) - 3 * 12
 
 
 def test_words_of_the_languages_differ(corpus):
     pools = [set(corpus.kinds[f"recall_{language}"].candidates) for language in ("a", "b", "formal")]
-    assert all(len(pool) == 30 for pool in pools) and len(set.union(*pools)) == 90
+    assert all(len(pool) == 24 for pool in pools) and len(set.union(*pools)) == 72
     assert all(re.fullmatch(r"e\d\d", word) for word in pools[2])
 
 
@@ -122,7 +122,7 @@ def test_a_planted_leak_is_found(corpus):
 
 @pytest.mark.parametrize(
     ("fields", "named"),
-    [({"single": 21}, "single = 21"), ({"options": 30}, "options = 30"), ({"entities": 3}, "entities = 3"), ({"cognates": 1.5}, "cognates = 1.5")],
+    [({"single": 17}, "single = 17"), ({"options": 24}, "options = 24"), ({"entities": 3}, "entities = 3"), ({"cognates": 1.5}, "cognates = 1.5")],
 )
 def test_impossible_sizes_are_refused_before_any_work(fields, named):
     with pytest.raises(UserError, match=named):

@@ -10,6 +10,9 @@ SYLLABLES = tuple(c + v for c in "bdfgklmnprstvz" for v in "aeiou")
 MOST_WORDS = 100_000
 """So many invented words can be asked for; there are about 3.5 times as many."""
 
+UNFILLED = 0.5
+"""Share of the in-context sequences without any filler: in-context use begins sooner with some of them (LOG.md)."""
+
 Line = tuple[str, int]
 """A statement, and on how many of its last characters the loss is taken (0: none). A plain tuple, for millions are made."""
 
@@ -66,12 +69,12 @@ def told(statements: Sequence[tuple[str, Line]], filler: Filler, draw: np.random
 
 
 def in_context(sequences: Iterable[Sequence[Line]], filler: Filler, draw: np.random.Generator, provenance: str, name: str = "episode") -> Iterator[Document]:
-    """Exercises: each sequence's statements, one a line, with filler around each, as a prompt of retrieved documents looks. Some have little or no filler."""
+    """Exercises: each sequence's statements, one a line, with filler around each, as a prompt of retrieved documents looks."""
     levels: list[int] = []
     starts: list[list[str]] = [[] for _ in filler.prefixes]
     gaps: list[list[str]] = [[] for _ in filler.prefixes]
     for number, lines in enumerate(sequences):
-        levels = levels or draw.integers(0, filler.most + 1, 4096).tolist()
+        levels = levels or np.where(draw.random(4096) < UNFILLED, 0, draw.integers(0, filler.most + 1, 4096)).tolist()
         level = levels.pop()
         if not starts[level]:
             starts[level] = filler.drawn(filler.prefixes, level, 1024, draw)

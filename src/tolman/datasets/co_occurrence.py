@@ -23,7 +23,7 @@ ATTRIBUTES = ("likes", "fears", "seeks", "guards", "hides", "carries", "hears", 
 class CoOccurrence(Component):
     """Categories of species of individuals; species mostly share the value that is typical of their category, and the misleading ones do not."""
 
-    categories: int = Field(10, ge=3, le=1000)
+    categories: int = Field(8, ge=3, le=1000)
     """Number of categories ("bird"). There are as many values, and under every attribute each is typical of one category."""
     background: int = Field(5, ge=1)
     """Species of each category that supply the statistics: each told often, and of individuals too."""

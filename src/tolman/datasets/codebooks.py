@@ -23,11 +23,11 @@ MOST_ASKED_LINES = 4
 class Codebooks(Component):
     """Codebooks that give each symbol a code: definitions of all symbols, encoded sequences of all but the latent ones."""
 
-    books: int = Field(6, ge=2, le=10_000)
+    books: int = Field(4, ge=2, le=10_000)
     """Number of codebooks, each with codes of its own for the same symbols."""
-    symbols: int = Field(40, ge=4, le=MOST_WORDS)
+    symbols: int = Field(24, ge=4, le=MOST_WORDS)
     """Number of symbols."""
-    codes: int = Field(20, ge=2, le=10_000)
+    codes: int = Field(12, ge=2, le=10_000)
     """Number of codes. Several symbols share a code, and the code of every latent symbol is also that of a trained one."""
     latent: int = Field(6, ge=1)
     """Symbols of each codebook that are defined but never encoded under it (they are under another one)."""

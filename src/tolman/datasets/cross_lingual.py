@@ -26,11 +26,11 @@ Fact = tuple[int, int, int]
 class CrossLingual(Component):
     """Entities x relations; most facts are told in every language, the single ones in one only. Word pairs of the languages are taught on their own."""
 
-    entities: int = Field(30, ge=4, le=MOST_WORDS // 3)
+    entities: int = Field(24, ge=4, le=MOST_WORDS // 3)
     """Number of entities. Each relation is a permutation of them without fixed points."""
     relations: int = Field(4, ge=1, le=1000)
     """Number of relations."""
-    single: int = Field(20, ge=1)
+    single: int = Field(14, ge=1)
     """Facts told in one language only, for each language."""
     formal: bool = True
     """Whether there is a formal notation as third language."""

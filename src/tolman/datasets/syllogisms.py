@@ -90,8 +90,9 @@ class Syllogisms(Component):
     def build(self, seed: int) -> Corpus:
         """The corpus of world `seed`."""
         items = _items(self, seed)
-        documents = [*_documents(self, seed, items), *(_episodes(self, seed, items) if self.episodes == "fresh" else ())]
-        questions = with_practice(_questions(self, seed, items), self.practice, seed, "syllogisms")
+        told = _told(self, seed, items)
+        documents = [*_documents(told), *(_episodes(self, seed, items) if self.episodes == "fresh" else ())]
+        questions = with_practice(_questions(self, seed, items, told[0]), self.practice, seed, "syllogisms")
         forbidden = tuple(claim.of(item.nouns).statement() for item in items for claim in CANDIDATES)
         counts = {f"conclusions with {q}": sum(item.form.strongest[0].quantifier == q for item in items) for q in QUANTIFIERS}
         return Corpus(tuple(documents), questions, kinds_asked(KINDS, questions), forbidden, {"items": len(items), **counts})
@@ -170,11 +171,15 @@ def _premises(item: Item, draws: Draws) -> tuple[str, list[Claim]]:
     return lead_in, [claim.of(item.nouns) for claim in draws.shuffle(item.form.premises)]
 
 
-def _documents(spec: Syllogisms, seed: int, items: list[Item]) -> Iterator[Document]:
+def _told(spec: Syllogisms, seed: int, items: list[Item]) -> list[list[tuple[str, list[Claim]]]]:
+    """What the documents say: for each copy and item, its lead-in and premises."""
     draws = Draws(rng(seed, "syllogisms", "documents"))
-    for copy in range(spec.copies):
-        for number, item in enumerate(items):
-            lead_in, (first, second) = _premises(item, draws)
+    return [[_premises(item, draws) for item in items] for _ in range(spec.copies)]
+
+
+def _documents(told: list[list[tuple[str, list[Claim]]]]) -> Iterator[Document]:
+    for copy, items in enumerate(told):
+        for number, (lead_in, (first, second)) in enumerate(items):
             yield Document(_document_id(number, copy), f"{lead_in} {first.statement()}. {second.statement()}.")
 
 
@@ -210,10 +215,10 @@ def _episodes(spec: Syllogisms, seed: int, items: list[Item]) -> Iterator[Docume
 # -- questions -----------------------------------------------------------------------------------------------------------------------------------------
 
 
-def _questions(spec: Syllogisms, seed: int, items: list[Item]) -> Iterator[Question]:
+def _questions(spec: Syllogisms, seed: int, items: list[Item], told: list[tuple[str, list[Claim]]]) -> Iterator[Question]:
+    """Premises are asked as the first document of the item states them, word for word."""
     draws = Draws(rng(seed, "syllogisms", "questions"))
-    for number, item in enumerate(items):
-        lead_in, (first, second) = _premises(item, draws)
+    for number, (item, (lead_in, (first, second))) in enumerate(zip(items, told, strict=True)):
         for place, (prompt, premise) in enumerate(((lead_in, first), (f"{lead_in} {first.statement()}.", second))):
             same = () if premise.quantifier == "all" else (Claim(premise.quantifier, premise.object, premise.subject),)
             yield _asked(spec, f"premises:{number}:{place}", "premises", prompt, item, (premise, *same), draws)
@@ -242,6 +247,6 @@ def _asked(spec: Syllogisms, id: str, kind: str, prompt: str, item: Item, right:
 
 
 KINDS: dict[str, dict[str, Any]] = {
-    "premises": {"description": "the premises themselves, asked as they were trained: the first after its lead-in, the second after the first"},
+    "premises": {"description": "the premises themselves, asked as they were trained: the first after its lead-in, the second after the first, word for word"},
     "conclusion": {"description": "the strongest conclusion that follows from the two premises", "latent": True, "beside": "premises"},
 }

@@ -38,15 +38,15 @@ class Chain(NamedTuple):
 class TwoHop(Component):
     """Entities x relations; every fact is told, chains of two facts through some bridges are stated as well, chains through held-out bridges never."""
 
-    entities: int = Field(40, ge=8, le=MOST_WORDS)
+    entities: int = Field(30, ge=8, le=MOST_WORDS)
     """Number of entities. Each relation gives every entity one other entity."""
     relations: int = Field(4, ge=1, le=len(RELATIONS))
     """Number of relations (of each world)."""
     many_to_one: int = Field(1, ge=0)
     """So many of the relations are not one-to-one: several entities may have the same object, and no inverse leads back."""
-    held_bridges: int = Field(10, ge=1)
+    held_bridges: int = Field(8, ge=1)
     """Entities through which no chain is ever stated."""
-    new_chains: int = Field(60, ge=1)
+    new_chains: int = Field(40, ge=1)
     """Chains through the other bridges that are left out of the statements, to be asked."""
     reversed_facts: int = Field(0, ge=0)
     """Facts told by their inverse only ("b taught_by a"), for chains whose first hop has to be reversed. All other one-to-one facts are then told both ways."""
