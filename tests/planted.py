@@ -1,5 +1,6 @@
 """Datasets with a fault planted in them. Another process imports this file to build them there, so it imports little."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -66,6 +67,10 @@ def _renamed(corpus: Corpus) -> Corpus:
     return _kind(corpus, REVERSED, candidates=("Mid-Wich", *corpus.kinds[REVERSED].candidates[1:]))
 
 
+def _with_a_memory(corpus: Corpus) -> Corpus:
+    return _documents(corpus, Document("memory", "f01" if "pytest" in sys.modules else "f02"))
+
+
 REVERSED = "heldout_reversal"
 FAULTS: dict[str, tuple[Callable[[Corpus], Corpus], str]] = {
     "leak": (lambda c: _documents(c, Document("extra", f"f01 {c.forbidden[0].upper()} , f02")), "states what is under test"),
@@ -102,6 +107,7 @@ FAULTS: dict[str, tuple[Callable[[Corpus], Corpus], str]] = {
     "target in a word": (lambda c: replace(c, documents=(replace(c.documents[0], targets=((1, 3),)), *c.documents[1:])), "begins within a word"),
     "seed": (lambda c: c, "ignores its seed"),
     "random": (_with_process_noise, "two builds with seed 0 differ"),
+    "process state": (_with_a_memory, "builds another corpus in a new process"),
     "hash order": (_in_hash_order, "with another PYTHONHASHSEED"),
 }  # fmt: skip
 """Name -> what it does to the corpus, and the message that must name it."""

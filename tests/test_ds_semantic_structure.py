@@ -155,6 +155,26 @@ def test_rephrasings_use_a_wording_that_was_never_used_for_the_fact(corpus):
     assert not find_leaks(corpus.documents, {f"{q.prompt} {q.answers[0]}" for q in asked})
 
 
+def by_company(corpus: Corpus, words: dict[str, str]) -> dict[str, float]:
+    """By latent kind, how often the candidate that stands in most documents with what the question names is the right one."""
+    documents = [set(re.findall(r"[a-z]+", d.text)) & set(words) for d in corpus.experiences]
+    right: dict[str, list[bool]] = {}
+    for question in (q for q in corpus.questions if KINDS[q.kind].get("latent")):
+        names = [w for w in re.findall(r"[a-z]+", question.prompt) if words.get(w, "verb") != "verb"]
+        near = [d for d in documents if set(names) <= d]
+        shared = {c: sum(c in d for d in near) for c in question.choices}
+        right.setdefault(question.kind, []).append(all(shared[c] < shared[question.answers[0]] for c in question.choices if c != question.answers[0]))
+    return {kind: sum(found) / len(found) for kind, found in right.items()}
+
+
+def test_near_distractors_take_away_what_word_statistics_tell():
+    words = named(world_of(PAPER, 0))
+    near, any_ = (by_company(PAPER.replace("distractors", way).build(0), words) for way in ("near", "any"))
+    for kind in ("syllogism", "deduction", "holdout"):
+        assert near[kind] < any_[kind] - 0.2, (kind, near, any_)
+    assert sum(near.values()) < sum(any_.values()) - 1
+
+
 def test_closure_is_what_two_rules_derive_step_by_step():
     for seed in range(3):
         world = world_of(EXAMPLE, seed)

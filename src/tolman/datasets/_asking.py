@@ -59,8 +59,8 @@ def one_right(question: Question, true: Iterable[str]) -> Question:
     right = set(true) | set(question.answers)
     also = [choice for choice in question.choices if choice in right and choice != question.answers[0]]
     assert not also, f"question {question.id!r}: the wrong candidate {also[0]!r} is true as well"
-    assert question.choices.count(question.answers[0]) == 1, f"question {question.id!r}: its answer {question.answers[0]!r} is not one of its choices"
     assert len(set(question.choices)) == len(question.choices), f"question {question.id!r}: a candidate stands twice among its choices"
+    assert question.answers[0] in question.choices, f"question {question.id!r}: its answer {question.answers[0]!r} is not one of its choices"
     return question
 
 

@@ -94,6 +94,14 @@ def in_context(sequences: Iterable[Sequence[Line]], filler: Filler, draw: np.ran
         yield Document(f"{name}:{number}", "".join(text), provenance, tuple(targets), "exercise")
 
 
+def shuffle(lines: list[Line], picks: Sequence[int], skip: int = 0) -> list[Line]:
+    """`lines` in an order that the random integers `picks` (below 2^30) decide; another `skip` (of bits) uses the same integers for another order."""
+    for i in range(len(lines) - 1, 0, -1):
+        j = (picks[i % len(picks)] >> skip) % (i + 1)
+        lines[i], lines[j] = lines[j], lines[i]
+    return lines
+
+
 def blocks(count: int, size: int = 4096) -> Iterator[int]:
     """How many of `count` things to draw at a time: random numbers come quickest in blocks, and blocks bound the memory."""
     for begin in range(0, count, size):

@@ -15,7 +15,7 @@ from pydantic import Field, model_validator
 from tolman.core.component import Component
 from tolman.core.data import Corpus, Document, Kind, Question
 from tolman.core.seeds import rng
-from tolman.datasets._worlds import Filler, Line, blocks, few_of_two, in_context, invented, others, shuffled, told
+from tolman.datasets._worlds import Filler, Line, blocks, few_of_two, in_context, invented, others, shuffle, shuffled, told
 
 ATTRIBUTES = ("likes", "fears", "seeks", "guards", "hides", "carries", "hears", "follows")
 
@@ -189,24 +189,20 @@ class _World:
                 yield self.sequence(list(zip(people, kinds, traits, values, strict=True))[:size], pick)
 
     def sequence(self, drawn: list[tuple[int, int, int, int]], picks: list[int]) -> list[Line]:
-        """Lines of (individual, species, attribute, value) rows, in an order that `picks` decides, then values inherited and told again: these are targets."""
+        """Lines of (individual, species, attribute, value) rows, then the lines again and values inherited, whose ends are targets. `picks` decides the order."""
         species: dict[int, int] = {}
         value: dict[tuple[int, int], int] = {}
         for i, s, t, v in drawn:
             species.setdefault(i, s)
             value.setdefault((s, t), v)
-        shown = [self.is_a(i, s)[0] for i, s in species.items()] + [self.species_has(s, t, v)[0] for (s, t), v in value.items()]
+        asked = [self.is_a(i, s) for i, s in species.items()] + [self.species_has(s, t, v) for (s, t), v in value.items()]
+        shown = list(asked)
         if picks[-1] % 3 == 0:
             i, s, *_ = drawn[0]
-            shown.append(self.among(self.individuals[i] if picks[-2] % 2 else self.species[s], self.category[species[i]])[0])
-        for i in range(len(shown) - 1, 0, -1):
-            j = picks[i] % (i + 1)
-            shown[i], shown[j] = shown[j], shown[i]
-        lines = [(line, 0) for line in shown]
-        asked = dict.fromkeys((i, s, t) for i, s in species.items() for r, t in value if r == s)
-        inherited = [line for i, s, t in asked if (line := self.individual_has(i, t, value[s, t]))[0] not in self.forbidden]
-        again = [self.species_has(s, t, v) for (s, t), v in value.items()][: 1 + picks[0] % 2]
-        return lines + again + inherited if picks[0] % 4 < 2 else lines + inherited + again
+            shown.append(self.among(self.individuals[i] if picks[-2] % 2 else self.species[s], self.category[species[i]]))
+        asked += [self.individual_has(i, t, v) for i, s in species.items() for (r, t), v in value.items() if r == s]
+        asked = [line for line in asked if line[0] not in self.forbidden]
+        return shuffle([(line, 0) for line, _ in shown], picks) + shuffle(asked, picks, skip=12)
 
     def questions(self) -> Iterator[Question]:
         spec, draw = self.spec, self.stream("questions")

@@ -14,10 +14,10 @@ from pydantic import Field, model_validator
 from tolman.core.component import Component
 from tolman.core.data import Corpus, Document, Kind, Question
 from tolman.core.seeds import rng
-from tolman.datasets._worlds import MOST_WORDS, Filler, Line, blocks, few_of_two, in_context, invented, others, shuffled, told
+from tolman.datasets._worlds import MOST_WORDS, Filler, Line, blocks, few_of_two, in_context, invented, others, shuffle, shuffled, told
 
-MOST_ASKED_LINES = 4
-"""Up to this many lines of an in-context sequence are asked."""
+MOST_ENCODINGS = 3
+"""Up to this many encodings in one in-context sequence."""
 
 
 class Codebooks(Component):
@@ -193,7 +193,7 @@ class _World:
             yield from in_context(self.sequences_in_context(), self.filler, draw, f"episode:{self.spec.episodes}")
 
     def sequences_in_context(self) -> Iterator[list[Line]]:
-        """Definitions, then encodings (or a definition again) that these determine: only their codes are targets.
+        """Definitions, then the definitions again and encodings that follow from them: only their codes are targets.
 
         One book is in play, or few books and few symbols, so that the book never tells two definitions apart. Fresh codes of a latent symbol are never its true one.
         """
@@ -212,29 +212,25 @@ class _World:
                 symbol = np.stack([self.trained[b] for b in range(spec.books)])[book, symbol]
                 code = self.code[book, symbol]
             size = draw.integers(1, most + 1, n).tolist()
-            asked = draw.integers(0, 1 << 30, (n, MOST_ASKED_LINES, spec.longest + 2)).tolist()
-            lines = draw.integers(1, MOST_ASKED_LINES + 1, n).tolist()
+            asked = draw.integers(0, 1 << 30, (n, MOST_ENCODINGS, spec.longest + 2)).tolist()
+            lines = draw.integers(1, MOST_ENCODINGS + 1, n).tolist()
             for k, books, symbols, codes, a, picks in zip(size, book.tolist(), symbol.tolist(), code.tolist(), lines, asked, strict=True):
                 yield self.in_context(books[:k], symbols, codes, picks[:a])
 
     def in_context(self, books: list[int], symbols: list[int], codes: list[int], picks: list[list[int]]) -> list[Line]:
-        """One sequence: definitions (of a pair drawn twice the first code holds), then what the random numbers of each of `picks` ask."""
+        """One sequence: definitions (of a pair drawn twice the first code holds), then these again and an encoding for each of `picks`, random numbers."""
         tables: dict[int, dict[int, int]] = {b: {} for b in books}
-        lines = []
+        asked = []
         for b, s, c in zip(books, symbols, codes, strict=False):  # only as many as there are books
             if s not in tables[b]:
                 tables[b][s] = c
-                lines.append((self.definition(b, s, c)[0], 0))
-        for which, how, *at in picks:
+                asked.append(self.definition(b, s, c))
+        shown = [(line, 0) for line, _ in asked]
+        for which, length, *at in picks:
             b = books[which % len(books)]
-            table = tables[b]
-            here = list(table)
-            if how % 8 < 3:
-                s = here[at[0] % len(here)]
-                lines.append(self.definition(b, s, table[s]))
-            else:
-                lines.append(self.unasked(b, [here[i % len(here)] for i in at[: 1 + how // 8 % len(at)]], table))
-        return lines
+            here = list(tables[b])
+            asked.append(self.unasked(b, [here[i % len(here)] for i in at[: 1 + length % len(at)]], tables[b]))
+        return shown + shuffle(asked, picks[0], skip=12)
 
     def questions(self) -> Iterator[Question]:
         spec, draw = self.spec, rng(self.seed, "codebooks", "questions")

@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 from tolman.core.component import Component
 from tolman.core.data import Corpus, Document, Kind, Question
 from tolman.core.seeds import rng
-from tolman.datasets._worlds import MOST_WORDS, Filler, Line, blocks, derangement, few_of_two, in_context, invented, others, shuffled, told
+from tolman.datasets._worlds import MOST_WORDS, Filler, Line, blocks, derangement, few_of_two, in_context, invented, others, shuffle, shuffled, told
 
 LANGUAGES = ("a", "b", "formal")
 """Language a says subject relation object, b says relation subject object, the formal one relation ( subject ) = object."""
@@ -170,9 +170,9 @@ class _World:
             yield from in_context(self.sequences(), self.filler, self.stream("filler", "episodes"), f"episode:{self.spec.episodes}")
 
     def sequences(self) -> Iterator[list[Line]]:
-        """Facts, each in some language, among lines of the lexicon, then the facts again, in some language: their objects are targets.
+        """Facts among lines of the lexicon, then the facts again, in some language, and sometimes a word: their ends are targets.
 
-        One relation is in play, or few relations and entities: the relation never tells two facts apart. Half of the sequences tell all facts in one language.
+        One relation is in play, or few relations and entities: the relation never tells two facts apart. Half of the sequences tell all facts in one language and ask in one.
         """
         spec, draw = self.spec, self.stream("episodes")
         most, names = spec.episode_facts, np.array(self.languages, object)
@@ -183,7 +183,8 @@ class _World:
                 facts = np.array(self.common)[draw.integers(0, len(self.common), (n, most))]
             sizes = draw.integers(1, most + 1, n).tolist()
             spoken = draw.integers(0, len(names), (n, 2 * most))
-            spoken[:, :most] = np.where(draw.random((n, 1)) < 0.5, spoken[:, :1], spoken[:, :most])
+            one = draw.random((n, 1)) < 0.5
+            spoken = np.where(one, np.repeat(spoken[:, [0, -1]], most, axis=1), spoken)
             languages = names[spoken].tolist()
             picks = draw.integers(0, 1 << 30, (n, most + 10)).tolist()
             for drawn, size, said, pick in zip(facts.tolist(), sizes, languages, picks, strict=True):
@@ -200,19 +201,19 @@ class _World:
             object[s, r] = o
         facts = [(s, r, o) for (s, r), o in object.items()]
         lines = [(self.say(fact, language)[0], 0) for fact, language in zip(facts, languages, strict=False)]
+        words: list[Line] = []
         (s, r, o), told_in, asked_in = facts[0], languages[0], languages[-1]
         if picks[-1] % 2 and told_in != asked_in:
             n = self.spec.entities
-            lines += [(self.pair(c, told_in, asked_in)[0], 0) for c in (s, n + r, o) if self.differ(c, told_in, asked_in)]
+            words += [self.pair(c, told_in, asked_in) for c in (s, n + r, o) if self.differ(c, told_in, asked_in)]
         for p in picks[-3 : -3 + picks[-2] % 3]:
             x, y = self.directions[p % len(self.directions)]
             if self.differ(c := p // 64 % self.spec.entities, x, y):
-                lines.append((self.pair(c, x, y)[0], 0))
-        for i in range(len(lines) - 1, 0, -1):
-            j = picks[i] % (i + 1)
-            lines[i], lines[j] = lines[j], lines[i]
-        lines += [self.say(fact, language) for fact, language in zip(facts, languages[:0:-1], strict=False)]
-        return lines
+                words.append(self.pair(c, x, y))
+        asked = [self.say(fact, language) for fact, language in zip(facts, languages[::-1], strict=False)]
+        if words and picks[0] % 2:
+            asked.append(words[picks[1] % len(words)])
+        return shuffle([*lines, *((word, 0) for word, _ in words)], picks) + shuffle(asked, picks, skip=12)
 
     def questions(self) -> Iterator[Question]:
         spec, draw = self.spec, self.stream("questions")

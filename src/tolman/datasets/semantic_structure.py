@@ -5,8 +5,9 @@ and relations, all words nonsense of 4 to 5 letters; 2,200 documents of 4 to 20 
 candidates the paper has is not public, nor what shares of reversals and deductions its articles state: these and all texts are our choice.
 """
 
-from collections.abc import Iterator
-from itertools import cycle
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import chain, cycle
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -45,6 +46,9 @@ class SemanticStructure(Component):
     """Up to this many questions about each held-out category."""
     options: int = Field(4, ge=2)
     """Candidates of a question, the answer among them. The others are true of something else."""
+    distractors: Literal["near", "any"] = "near"
+    """Which of the possible wrong candidates are taken: where there are enough, ones that share at least as many documents with what the question names as the
+    answer does, so that word statistics do not give it away; or any."""
     episodes: Literal["none", "fresh"] = "none"
     """In-context sequences, small fresh worlds and questions about them, for models trained from scratch: none (the paper), or fresh pairings of the words."""
     episode_count: int = Field(20_000, ge=1)
@@ -74,8 +78,8 @@ class SemanticStructure(Component):
         """The corpus of world `seed`. Raises UserError, naming the field, for more questions than the world has facts or fewer documents than facts need."""
         world = World(self.categories, verbs_for(self.categories), self.held_out, seed)
         plan = Plan(self, world, seed)
-        documents, stated = _articles(self, plan, seed)
-        questions = with_practice(_questions(plan, stated, seed), self.practice, seed, "semantic_structure")
+        documents, stated, company = _articles(self, plan, seed)
+        questions = with_practice(_questions(plan, stated, company, seed), self.practice, seed, "semantic_structure")
         if self.episodes == "fresh":
             documents += episodes(world, self.episode_count, seed)
         voice = Voice()
@@ -172,14 +176,36 @@ def _name(fact: Fact) -> str:
     return ":".join(part for part in (fact.form, fact.subject, fact.verb, fact.object) if part)
 
 
-def _articles(spec: SemanticStructure, plan: Plan, seed: int) -> tuple[list[Document], dict[Said, str]]:
-    """The documents, each about one category and its neighbours; and where each thing said is said first. Every category is the topic equally often, and
-    what there is to say about it goes round, so that nothing is left out while there are documents enough."""
+class Company:
+    """Which words share how many documents."""
+
+    def __init__(self) -> None:
+        self._words: list[set[str]] = []
+        self._places: dict[str, list[int]] = {}
+        self._counts: dict[str, Counter[str]] = {}
+
+    def add(self, said: Iterable[Said]) -> None:
+        """Take note of a document that says `said`."""
+        words = {word for fact, _ in said for word in (fact.subject, fact.object)}
+        for word in words:
+            self._places.setdefault(word, []).append(len(self._words))
+        self._words.append(words)
+
+    def of(self, word: str) -> Counter[str]:
+        """How many documents each other word shares with `word`."""
+        if word not in self._counts:
+            self._counts[word] = Counter(chain.from_iterable(self._words[place] for place in self._places.get(word, ())))
+        return self._counts[word]
+
+
+def _articles(spec: SemanticStructure, plan: Plan, seed: int) -> tuple[list[Document], dict[Said, str], Company]:
+    """The documents, each about one category and its neighbours; where each thing said is said first; and which words stand together. Every category is the
+    topic equally often, and what there is to say about it goes round, so that nothing is left out while there are documents enough."""
     draws = Draws(rng(seed, "semantic_structure", "articles"))
     voice, world = Voice(), plan.world
     turns = {c: cycle(saids) for c, saids in plan.topics.items() if saids}
     near = {c: [n for n in (world.parent[c], *world.children[c], *world.children.get(world.parent[c] or "", ())) if n in turns and n != c] for c in turns}
-    documents, stated = [], {}
+    documents, stated, company = [], {}, Company()
     topics: list[str] = []
     for number in range(spec.documents):
         topics = topics or draws.shuffle(turns)
@@ -197,6 +223,7 @@ def _articles(spec: SemanticStructure, plan: Plan, seed: int) -> tuple[list[Docu
             if len(chosen) == facts:
                 break
         id = f"{style}:{number}"
+        company.add(chosen)
         for said in chosen:
             stated.setdefault(said, id)
         if qa:
@@ -210,12 +237,12 @@ def _articles(spec: SemanticStructure, plan: Plan, seed: int) -> tuple[list[Docu
             f"semantic_structure.documents = {spec.documents} is too few to state all {len(plan.reserved)} facts "
             f"about categories = {spec.categories}; try {max(4 * spec.categories, 2 * spec.documents)}"
         )
-    return documents, stated
+    return documents, stated, company
 
 
-def _questions(plan: Plan, stated: dict[Said, str], seed: int) -> Iterator[Question]:
+def _questions(plan: Plan, stated: dict[Said, str], company: Company, seed: int) -> Iterator[Question]:
     draws = Draws(rng(seed, "semantic_structure", "questions"))
-    asker = Asker(plan, stated, draws)
+    asker = Asker(plan, stated, company, draws)
     for kind, cluster, fact in plan.beside():
         yield asker.question(f"{kind}:{cluster}:{_name(fact)}", kind, cluster, Said(fact), plan.reserved[fact])
     for kind, items in plan.asked.items():
@@ -227,8 +254,8 @@ def _questions(plan: Plan, stated: dict[Said, str], seed: int) -> Iterator[Quest
 class Asker:
     """Makes questions of what is said."""
 
-    def __init__(self, plan: Plan, stated: dict[Said, str], draws: Draws) -> None:
-        self.plan, self.stated, self.draws = plan, stated, draws
+    def __init__(self, plan: Plan, stated: dict[Said, str], company: Company, draws: Draws) -> None:
+        self.plan, self.stated, self.company, self.draws = plan, stated, company, draws
         self.voice = Voice()
 
     def question(self, id: str, kind: str, cluster: str, said: Said, wording: int) -> Question:
@@ -237,11 +264,20 @@ class Asker:
         true = self.plan.world.fillers(fact, reverse=reverse)
         latent = KINDS[kind].get("latent", False)
         others = [word for word in true if word != said.asked and not (latent and Said(_with(fact, word, reverse), reverse) in self.stated)]
-        wrong = self.draws.sample(self.plan.wrong(said), self.plan.spec.options - 1)
-        choices = tuple(self.draws.shuffle((said.asked, *wrong)))
+        choices = tuple(self.draws.shuffle((said.asked, *self.wrong(said))))
         support = tuple(dict.fromkeys(self.stated[Said(premise)] for premise in self.plan.world.proof(fact)))
         prompt = self.voice.prompt(said, wording)
         return one_right(Question(id, kind, prompt, (said.asked, *others), cluster, support, choices, answer_words=1), true)
+
+    def wrong(self, said: Said) -> list[str]:
+        """The wrong candidates for `said`: of those that are as near as the answer any, then the nearest."""
+        wanted = self.plan.spec.options - 1
+        pool = self.draws.shuffle(self.plan.wrong(said))
+        if self.plan.spec.distractors == "any":
+            return pool[:wanted]
+        together = self.company.of(said.fact.object if said.reverse else said.fact.subject)
+        pool.sort(key=lambda word: -min(together[word], together[said.asked]))
+        return pool[:wanted]
 
 
 def _with(fact: Fact, word: str, reverse: bool) -> Fact:

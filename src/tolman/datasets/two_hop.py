@@ -15,7 +15,7 @@ from tolman.core.component import Component
 from tolman.core.data import Corpus, Document, Kind, Question
 from tolman.core.errors import UserError
 from tolman.core.seeds import rng
-from tolman.datasets._worlds import MOST_WORDS, Filler, Line, blocks, derangement, few_of_two, in_context, invented, others, shuffled, told
+from tolman.datasets._worlds import MOST_WORDS, Filler, Line, blocks, derangement, few_of_two, in_context, invented, others, shuffle, shuffled, told
 
 RELATIONS = (
     ("teaches", "taught_by"), ("feeds", "fed_by"), ("guards", "guarded_by"), ("heals", "healed_by"), ("pays", "paid_by"),
@@ -246,16 +246,10 @@ class _World:
                 yield self.sequence(facts, [(c.start, c.first, c.second, c.end) for c in chains if c.end != c.start], picks)
 
     def sequence(self, facts: dict[tuple[int, int], int], chains: list[tuple[int, int, int, int]], picks: list[int]) -> list[Line]:
-        """The facts in an order that `picks` decides, then `chains` (start, first, second, end) or facts again: targets are their ends."""
-        keys = list(facts)
-        for i in range(len(keys) - 1, 0, -1):
-            j = picks[i] % (i + 1)
-            keys[i], keys[j] = keys[j], keys[i]
-        lines = [(self.shown(a, r, facts[a, r], i + picks[0]), 0) for i, (a, r) in enumerate(keys)]
-        asked = [self.compose(a, r, q, c) for a, r, q, c in dict.fromkeys(chains)]
-        again = [self.fact(a, r, facts[a, r]) for a, r in keys[: 1 + picks[-1] % 2]]
-        asked = again + asked if picks[-1] % 4 < 2 else asked + again
-        return lines + [line for line in asked if line[0] not in self.forbidden]
+        """The facts, then the facts again and `chains` (start, first, second, end), whose ends are targets. Repeats teach to find a fact, chains to go on."""
+        shown = [(self.shown(a, r, b, i + picks[0]), 0) for i, ((a, r), b) in enumerate(facts.items())]
+        asked = [self.fact(a, r, b) for (a, r), b in facts.items()] + [self.compose(*c) for c in dict.fromkeys(chains)]
+        return shuffle(shown, picks) + shuffle([line for line in asked if line[0] not in self.forbidden], picks, skip=12)
 
     def shown(self, start: int, relation: int, end: int, pick: int) -> str:
         """A fact as it may stand in a document of this world."""
