@@ -43,6 +43,19 @@ def build(
     return Frames.of("reversals", "quick", records, curves)
 
 
+def doses() -> Frames:
+    """Frames of a study in which the share of facts stated both ways varies: 0, a half and all but the held-out ones, at two seeds."""
+    records = []
+    for seed in range(2):
+        for share in (0.0, 0.5, 1.0):
+            world = {"entities": 24, "relations": 3, "held_out": 16, "reversed_share": share}
+            corpus = Reversals(**world, asked=12, episodes="none", copies=2).build(seed)
+            header, items = _record(corpus, f"72 facts, {share:g}", CLOSED, seed, False, False)
+            header["cell"]["dataset"] |= world
+            records.append((header, items))
+    return Frames.of("dose", "quick", records, [])
+
+
 def by_hand(outcomes: Mapping[tuple[str, str, str, int], str], **header: Any) -> Frames:
     """Frames with exactly these outcomes: (training, asking, kind, seed) -> a letter a question, `c` correct, `w` wrong, `u` unparsed, `.` not asked.
 

@@ -7,11 +7,11 @@ import polars as pl
 import pytest
 import vl_convert
 
-from report_frames import CHOICE, CLOSED, CONTEXT, FRESH, NONE, ORACLE, build, by_hand
+from report_frames import CHOICE, CLOSED, CONTEXT, FRESH, NONE, ORACLE, build, by_hand, doses
 from tolman.core.discovery import module, names
 from tolman.core.stats import estimate
 from tolman.report import _theme
-from tolman.report.figures import accuracy_against_cost, accuracy_by_kind, learning_curves
+from tolman.report.figures import accuracy_against_cost, accuracy_by_kind, dose, learning_curves
 
 
 @pytest.fixture(scope="module")
@@ -212,3 +212,16 @@ def test_seeds_are_said():
 
     assert "with one seed they speak of facts only" in subtitle(1)
     assert "clustered on facts and on 2 seeds" in subtitle(2)
+
+
+# -- dose -----------------------------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_dose_counts_the_share_of_all_facts_and_stays_away_from_other_studies():
+    rows = dose.rows(doses())
+    half = one(rows, share=28 / 72, kind="heldout_reversal")
+    assert (half["n"], half["clusters"], half["seeds"]) == (32, 32, 2)
+    assert rows["share"].unique().sort().to_list() == pytest.approx([0, 28 / 72, 56 / 72])
+    assert "trained_reversed" not in rows.filter(pl.col("share") == 0)["kind"].to_list()
+    assert dose.rows(build(seeds=1)).is_empty()
+    assert "stated forward only, asked reversed" in svg_of(dose.draw(rows))

@@ -4,6 +4,7 @@ After the simple reversals of Lampinen et al. 2025 (arXiv 2509.16189): entities 
 training shows forward only. Scale `paper` has that paper's 1,000 entities, 20 relations and 200 held-out facts; every other size is our choice.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Any, ClassVar, Literal, NamedTuple, Self
@@ -42,6 +43,8 @@ class Reversals(Component):
     """Number of facts that training shows forward only."""
     reversed_share: float = Field(1.0, ge=0, le=1)
     """Share of the other facts that are trained in both directions (the rest forward only)."""
+    name_words: int = Field(1, ge=1, le=2)
+    """Words (tokens, to a tiny model) of a name. Names of two words share each of them with other names."""
     filler_words: int = Field(50, ge=1)
     """Number of filler words for the random prefixes and suffixes."""
     max_filler: int = Field(5, ge=0)
@@ -104,7 +107,7 @@ class _World:
     def __init__(self, spec: Reversals, seed: int) -> None:
         self.spec = spec
         self.seed = seed
-        self.names = entity_names(spec.entities, rng(seed, "reversals", "names"))
+        self.names = entity_names(spec.entities, rng(seed, "reversals", "names"), spec.name_words)
         self.filler = [f"f{i:02d}" for i in range(spec.filler_words)]
         draw = rng(seed, "reversals", "facts")
         tables = [derangement(spec.entities, draw) for _ in range(spec.relations)]
@@ -240,7 +243,7 @@ class _World:
         support = () if kind == "wrong_frame" else (_document_id(fact, way, 0),)
         cluster = f"{fact.subject}-{fact.relation}"
         answers = (answer, *(name for name in also if name != answer))
-        return Question(f"{kind}:{cluster}", kind, prompt, answers, cluster, support, tuple(choices), answer_words=1)
+        return Question(f"{kind}:{cluster}", kind, prompt, answers, cluster, support, tuple(choices), answer_words=self.spec.name_words)
 
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -289,8 +292,12 @@ def derangement(n: int, draw: np.random.Generator) -> np.ndarray:
             return table
 
 
-def entity_names(n: int, draw: np.random.Generator) -> list[str]:
-    """n different capitalised pseudo-words of two or three syllables."""
+def entity_names(n: int, draw: np.random.Generator, words: int = 1) -> list[str]:
+    """n different capitalised pseudo-words of two or three syllables, or pairs of such words from two pools of about 2 sqrt(n)."""
+    if words == 2:
+        side = 2 * math.isqrt(n - 1) + 2
+        parts = entity_names(2 * side, draw)
+        return [f"{parts[i % side]} {parts[side + i // side]}" for i in draw.permutation(side * side)[:n].tolist()]
     onsets, vowels = "b d f g k l m n p r s t v z".split(), "a e i o u".split()
     syllables = [c + v for c in onsets for v in vowels]
     names: dict[str, None] = {}

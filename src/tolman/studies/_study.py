@@ -47,6 +47,8 @@ class Outcome:
     note: str = ""
     open: str = ""
     """Why the claim stays open whatever the numbers, where it does (say, it asks for more benchmarks)."""
+    measured: str = ""
+    """What was found, for a claim that is a question: in words made from the numbers."""
 
     @property
     def seeds(self) -> int:
@@ -57,6 +59,8 @@ class Outcome:
         if not self.checks or any(c.measured.n == 0 for c in self.checks):
             return "not run"
         holds = all(c.holds for c in self.checks)
+        if self.measured:
+            return f"open: measured {self.measured}" + (f", but {self.seeds} of {MIN_SEEDS} seeds" if self.seeds < MIN_SEEDS else "")
         if self.seeds < MIN_SEEDS:
             return f"open: {'as claimed' if holds else 'not as claimed'}, but {self.seeds} of {MIN_SEEDS} seeds"
         if self.open:

@@ -21,7 +21,7 @@ from tolman.train_time._muon import Muon
 class Pretrain(Component):
     """Next-token training on the corpus's documents: Muon on matrices, AdamW on the rest, warm-up, linear decay to zero."""
 
-    steps: int = Field(1200, ge=1)
+    steps: int = Field(1000, ge=1)
     """Optimiser steps."""
     batch_tokens: int = Field(2048, ge=64)
     """Tokens of documents in one step."""
