@@ -56,6 +56,11 @@ def doses() -> Frames:
     return Frames.of("dose", "quick", records, [])
 
 
+def for_figure(name: str) -> Frames:
+    """Frames that the figure has something to draw from."""
+    return doses() if name == "dose" else build()
+
+
 def by_hand(outcomes: Mapping[tuple[str, str, str, int], str], **header: Any) -> Frames:
     """Frames with exactly these outcomes: (training, asking, kind, seed) -> a letter a question, `c` correct, `w` wrong, `u` unparsed, `.` not asked.
 

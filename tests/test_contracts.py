@@ -73,7 +73,7 @@ def test_component_keeps_its_contract(address):
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_figure_keeps_its_contract(name):
-    check_figure(module("report/figures", name), report_frames.doses() if name == "dose" else report_frames.build())
+    check_figure(module("report/figures", name), report_frames.for_figure(name))
 
 
 @pytest.mark.parametrize("corpus", [world(), walks()], ids=["world", "walks"])

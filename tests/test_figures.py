@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 import vl_convert
 
-from report_frames import CHOICE, CLOSED, CONTEXT, FRESH, NONE, ORACLE, build, by_hand, doses
+from report_frames import CHOICE, CLOSED, CONTEXT, FRESH, NONE, ORACLE, build, by_hand, doses, for_figure
 from tolman.core.discovery import module, names
 from tolman.core.stats import estimate
 from tolman.report import _theme
@@ -194,12 +194,12 @@ def test_text_is_legible(colours):
 
 
 @pytest.mark.parametrize("name", list(names("report/figures")))
-def test_figures_leave_altair_as_it_was_and_carry_our_theme(name, frames):
+def test_figures_leave_altair_as_it_was_and_carry_our_theme(name):
     import altair as alt
 
     before = alt.theme.active, alt.data_transformers.active
     figure = module("report/figures", name)
-    spec = _theme.specification(figure.draw(figure.rows(frames)))
+    spec = _theme.specification(figure.draw(figure.rows(for_figure(name))))
     assert (alt.theme.active, alt.data_transformers.active) == before
     assert spec["config"] == _theme.config()
     assert spec["title"]["text"] == figure.__doc__.split("\n")[0].rstrip(".")

@@ -67,11 +67,12 @@ def draw(rows: pl.DataFrame) -> alt.FacetChart:
         alt.Tooltip("mean:Q", title="accuracy", format=".1%"), alt.Tooltip("low:Q", title="interval from", format=".1%"), alt.Tooltip("high:Q", title="to", format=".1%"),
         alt.Tooltip("clusters:Q", title="facts"), alt.Tooltip("seeds:Q"),
     ]  # fmt: skip
+    shape = alt.Shape("what:N", scale=alt.Scale(domain=[what for what, _ in KINDS.values()], range=["square", "diamond", "circle"]))
     base = alt.Chart(placed)
     layers = alt.layer(
         base.mark_line(strokeWidth=2).encode(x=x, y=y, color=colour),
         base.mark_rule(strokeWidth=2.5, strokeOpacity=0.6).encode(x=x, y="low:Q", y2="high:Q", color=colour),
-        base.mark_point(filled=True, size=75, opacity=1).encode(x=x, y=y, color=colour, shape=alt.Shape("what:N", scale=alt.Scale(domain=[w for w, _ in KINDS.values()], range=["square", "diamond", "circle"])), tooltip=tooltip),
+        base.mark_point(filled=True, size=75, opacity=1).encode(x=x, y=y, color=colour, shape=shape, tooltip=tooltip),
     ).properties(width=width, height=190)  # fmt: skip
     subtitle = f"All asked from the weights alone. {_theme.intervals_said(rows)}"
     return layers.facet(facet=alt.Facet("setting:N", sort=settings, header=_theme.header(width)), columns=columns).properties(
