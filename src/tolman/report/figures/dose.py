@@ -57,7 +57,9 @@ def draw(rows: pl.DataFrame) -> alt.FacetChart:
     axis = alt.Axis(
         values=list(ticks), labelExpr=f"{json.dumps(list(ticks.values()))}[indexof({json.dumps([round(t, 4) for t in ticks])}, round(datum.value * 1e4) / 1e4)]"
     )
-    x = alt.X("nines:Q", title="facts stated in both directions", axis=axis, scale=alt.Scale(domain=[-0.12, max(ticks) + 0.12], nice=False))
+    x = alt.X(
+        "nines:Q", title="facts stated in both directions", axis=axis, scale=alt.Scale(domain=[-0.12, max(*ticks, -math.log10(1 - most)) + 0.12], nice=False)
+    )
     y = alt.Y("mean:Q", title="accuracy", scale=alt.Scale(domain=[0, 1], nice=False, padding=7), axis=alt.Axis(format="%", values=[0, 0.25, 0.5, 0.75, 1]))
     colour = alt.Color(
         "what:N", scale=alt.Scale(domain=[what for what, _ in KINDS.values()], range=[c for _, c in KINDS.values()]), legend=alt.Legend(columns=1)
