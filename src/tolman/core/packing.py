@@ -11,10 +11,14 @@ from tolman.core.seeds import rng
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A tokenised document: `token` ids and `weight`, how much predicting each token counts (1 = imitate, 0 = ignore, an advantage = RL)."""
+    """A tokenised document: `token` ids and `weight`, how much predicting each token counts (1 = imitate, 0 = ignore, an advantage = RL).
+
+    `target` are the ids to predict where they are not `token` itself: what stands behind the masks of a masked document.
+    """
 
     token: np.ndarray
     weight: np.ndarray
+    target: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.token)
@@ -23,11 +27,12 @@ class Example:
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Rows of packed examples, each array (rows, row_tokens). `segment` numbers the examples of a row from 1; 0 is padding.
-    `weight[b, t]` is for predicting `token[b, t]`."""
+    `weight[b, t]` is for predicting `target[b, t]`, which is `token[b, t]` but for masked documents."""
 
     token: np.ndarray
     segment: np.ndarray
     weight: np.ndarray
+    target: np.ndarray
 
     @property
     def tokens(self) -> int:
@@ -53,13 +58,15 @@ def pack(examples: Sequence[Example], row_tokens: int) -> Batch:
     token = np.zeros((len(rows), row_tokens), np.int64)
     segment = np.zeros((len(rows), row_tokens), np.int64)
     weight = np.zeros((len(rows), row_tokens), np.float32)
+    target = np.zeros((len(rows), row_tokens), np.int64)
     for r, row in enumerate(rows):
         at = 0
         for s, example in enumerate(row, start=1):
             end = at + len(example)
             token[r, at:end], weight[r, at:end], segment[r, at:end] = example.token, example.weight, s
+            target[r, at:end] = example.token if example.target is None else example.target
             at = end
-    return Batch(token, segment, weight)
+    return Batch(token, segment, weight, target)
 
 
 class Stream:

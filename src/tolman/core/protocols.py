@@ -39,6 +39,10 @@ class TrainableModel(LiveModel, Protocol):
     """A model with weights that we may change."""
 
     network: "torch.nn.Module"
+    marks: Mapping[str, int]
+    """Token ids of the marks that some objectives put into documents: mask, reversed, line break."""
+    causal: bool
+    """Whether a token sees only those before it."""
 
     def examples(self, documents: Sequence[Document]) -> list[Example]:
         """Each document as tokens, with weight 1 on its targets."""

@@ -76,7 +76,7 @@ class Reversals(Component):
 
     scales: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {"entities": 40, "relations": 5, "held_out": 30},
-        "small": {"entities": 120, "relations": 8, "held_out": 96, "asked": 96, "episode_count": 30_000},
+        "small": {"entities": 64, "relations": 6, "held_out": 64, "asked": 64, "episode_count": 30_000},
         "paper": {"entities": 1000, "relations": 20, "held_out": 200, "asked": 200, "episode_count": 200_000},
     }
 

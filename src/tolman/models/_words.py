@@ -9,8 +9,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, proce
 
 from tolman.core.errors import UserError
 
-PAD, DOCUMENT, UNKNOWN = "<|pad|>", "<|document|>", "<|unknown|>"
-_SPECIAL = (PAD, DOCUMENT, UNKNOWN)
+PAD, DOCUMENT, UNKNOWN, MASK, REVERSED = "<|pad|>", "<|document|>", "<|unknown|>", "<|mask|>", "<|reversed|>"
+_SPECIAL = (PAD, DOCUMENT, UNKNOWN, MASK, REVERSED)
 _PATTERN = r"<\|\w+\|>|\w+(?:'\w+)*|\n|[^\w\s]"
 
 
@@ -24,7 +24,7 @@ class Words:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self.size = tokenizer.get_vocab_size()
-        self.pad, self.document, self.unknown = (tokenizer.token_to_id(t) for t in _SPECIAL)
+        self.pad, self.document, self.unknown, self.mask, self.reversed = (tokenizer.token_to_id(t) for t in _SPECIAL)
         self.line_break = tokenizer.token_to_id("\n")
         self._pieces: dict[str, tuple[list[int], list[int]]] = {}
 

@@ -6,7 +6,7 @@ Shapes: B rows, T positions, S positions including cached ones, V vocabulary, N 
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -42,6 +42,8 @@ class Tiny(Component):
     sooner than two of 128, four of 32 or four that share two keys (LOG.md)."""
     hidden: int = Field(384, ge=8)
     """Hidden width of the SwiGLU feed-forward layers."""
+    attention: Literal["causal", "bidirectional"] = "causal"
+    """Where a token may look: at what stands before it, or everywhere; the latter is for masked training, and such a model answers by filling blanks."""
     context_tokens: int = Field(512, ge=16)
     """Longest input."""
     device: str = Operational("cpu")
@@ -49,7 +51,7 @@ class Tiny(Component):
 
     scales: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {},
-        "small": {"width": 192, "heads": 6, "kv_heads": 6, "hidden": 512},
+        "small": {},
         "paper": {"layers": 8, "width": 448, "heads": 8, "kv_heads": 8, "hidden": 1216},
     }
 
@@ -105,6 +107,8 @@ class TinyModel:
         self.meter = Meter()
         self.context_tokens = spec.context_tokens
         self.device = torch.device(spec.device)
+        self.causal = spec.attention == "causal"
+        self.marks = {"mask": words.mask, "reversed": words.reversed, "line break": words.line_break}
         self.shape = Shape(words.size, spec.layers, spec.width, spec.heads, spec.kv_heads, spec.head_width, spec.hidden)
         self.network = Qwen3(self.shape).to(self.device)
 
@@ -134,21 +138,23 @@ class TinyModel:
     # -- training --------------------------------------------------------------------------------------------------------------
 
     def loss(self, batch: Batch) -> Tensor:
-        """Weighted next-token loss in nats: sum of weight x loss over the batch divided by the number of weighted tokens.
+        """Weighted loss in nats: sum of weight x loss over the batch divided by the number of weighted tokens. A causal model predicts each token from those
+        before it, a bidirectional one from where it stands (a mask, if training put one there).
 
         Forward and backward run in `trained_dtype` on a copy of the float32 weights. The last block and the logits
         are computed at weighted positions only (and at some of weight 0, where rows have fewer than the most).
         """
-        wanted_BT = batch.weight[:, 1:] != 0
+        ahead = int(self.causal)
+        wanted_BT = batch.weight[:, ahead:] != 0
         most = -int(wanted_BT.sum(1).max()) // 8 * -8  # a multiple of 8: each new shape costs a bfloat16 GEMM 1.5 ms on CPU
         at_BQ = torch.from_numpy(np.argsort(~wanted_BT, axis=1, kind="stable")[:, :most]).to(self.device)
-        token_BT, segment_BT, weight_BT = (torch.from_numpy(a).to(self.device) for a in (batch.token, batch.segment, batch.weight))
+        token_BT, segment_BT, weight_BT, target_BT = (torch.from_numpy(a).to(self.device) for a in (batch.token, batch.segment, batch.weight, batch.target))
         weights = {name: p.to(self.trained_dtype) for name, p in self.network.named_parameters()}
-        inputs = (token_BT, positions(segment_BT), segment_mask(segment_BT), None, at_BQ)
+        inputs = (token_BT, positions(segment_BT), segment_mask(segment_BT, self.causal), None, at_BQ)
         hidden_BQD = functional_call(self.network, weights, inputs)
         logit_NV = F.linear(hidden_BQD, weights["model.embed_tokens.weight"]).float().flatten(0, 1)
-        loss_N = F.cross_entropy(logit_NV, token_BT.gather(1, at_BQ + 1).flatten(), reduction="none")
-        weight_N = weight_BT.gather(1, at_BQ + 1).flatten()
+        loss_N = F.cross_entropy(logit_NV, target_BT.gather(1, at_BQ + ahead).flatten(), reduction="none")
+        weight_N = weight_BT.gather(1, at_BQ + ahead).flatten()
         self._book(token_BT.numel(), token_BT.shape[1], len(loss_N), tokens=batch.tokens, passes=3)
         return (loss_N * weight_N).sum() / int(wanted_BT.sum())
 
@@ -166,6 +172,10 @@ class TinyModel:
         lengths = [len(tail) for row in tails for tail in row]
         assert all(lengths), "a continuation has no tokens"
         for rows, token_BT in self._batches(prompts, room=max(lengths, default=0)):
+            if not self.causal:
+                for b, row in enumerate(rows):
+                    out[row] = [self._fill(token_BT[b : b + 1], len(tail), tail)[1] for tail in tails[row]]
+                continue
             last_BV, cache = self._read(token_BT)
             logprob_BV = last_BV.log_softmax(-1)
             for b, row in enumerate(rows):
@@ -187,6 +197,12 @@ class TinyModel:
         texts = [self.render(p) for p in prompts]
         stops = torch.tensor([self.words.document, self.words.pad, self.words.tokenizer.token_to_id("\n")], device=self.device)
         for rows, token_BT in self._batches(prompts, room=max_tokens):
+            if not self.causal:
+                assert samples == 1 and not temperature, "a bidirectional model fills blanks greedily: one sample, temperature 0"
+                for b, row in enumerate(rows):
+                    filled, nats = self._fill(token_BT[b : b + 1], max_tokens)
+                    out[row] = [Generation(self.words.decode(filled), max_tokens, nats, True)]
+                continue
             last_BV, cache = self._read(token_BT)
             owner = torch.arange(len(rows), device=self.device).repeat_interleave(samples)
             last_NV, cache = (last_BV, cache) if samples == 1 else (last_BV[owner], cache.select(owner))
@@ -240,6 +256,23 @@ class TinyModel:
         self._book(B * T, T, B, tokens=B * T)
         return self.network.logits(hidden_B1D[:, 0]), cache
 
+    def _fill(self, token_1T: Tensor, blanks: int, given: Sequence[int] | np.ndarray | None = None) -> tuple[list[int], float]:
+        """The tokens of as many `blanks` after a prompt, filled from left to right (with `given`, these), and their log-probability in nats."""
+        filled: list[int] = []
+        nats = 0.0
+        for i in range(blanks):
+            tail = torch.tensor([[*filled, *[self.words.mask] * (blanks - i)]], device=self.device)
+            input_1T = torch.cat((token_1T, tail), dim=1)
+            T = input_1T.shape[1]
+            everywhere = torch.ones(1, 1, T, T, dtype=torch.bool, device=self.device)
+            at = torch.full((1, 1), T - blanks + i, device=self.device)
+            hidden_11D = self.network(input_1T, torch.arange(T, device=self.device)[None], everywhere, None, at)
+            self._book(T, T, 1, tokens=T)
+            logprob_V = self.network.logits(hidden_11D[:, 0])[0].log_softmax(-1)
+            filled.append(int(logprob_V.argmax()) if given is None else int(given[i]))
+            nats += float(logprob_V[filled[-1]])
+        return filled, nats
+
     def _go_on(self, token_NT: Tensor, cache: Cache, past: int) -> Tensor:
         """Logits (N, T, V) after each of `token_NT`, which follow `past` cached tokens."""
         N, T = token_NT.shape
@@ -255,7 +288,7 @@ class TinyModel:
         self.meter.add(Cost(tokens=tokens, flops=passes * forward_flops(self.shape, positions, seen, asked)))
 
     def save(self, folder: Path) -> None:
-        """A directory that `transformers.AutoModelForCausalLM` and `AutoTokenizer` load as Qwen3."""
+        """A directory that `transformers.AutoModelForCausalLM` and `AutoTokenizer` load as Qwen3 (and refuse for a bidirectional model, which is none)."""
         folder.mkdir(parents=True, exist_ok=True)
         save_file({name: p.detach().contiguous().cpu() for name, p in self.network.named_parameters()}, folder / "model.safetensors", {"format": "pt"})
         self.words.tokenizer.save(str(folder / "tokenizer.json"))
@@ -266,8 +299,9 @@ class TinyModel:
 
     def hf_config(self) -> dict[str, Any]:
         s = self.shape
+        kind = {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3"} if self.causal else {"model_type": "tolman-bidirectional"}
         return {
-            "architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", "vocab_size": s.vocabulary, "hidden_size": s.width,
+            **kind, "vocab_size": s.vocabulary, "hidden_size": s.width,
             "intermediate_size": s.hidden, "num_hidden_layers": s.layers, "num_attention_heads": s.heads, "num_key_value_heads": s.kv_heads,
             "head_dim": s.head_width, "hidden_act": "silu", "max_position_embeddings": self.context_tokens, "rms_norm_eps": s.epsilon,
             "rope_parameters": {"rope_type": "default", "rope_theta": s.rope_theta}, "attention_bias": False, "tie_word_embeddings": True,
@@ -295,10 +329,12 @@ def positions(segment_BT: Tensor) -> Tensor:
     return index_T - torch.where(begins, index_T, 0).cummax(1).values
 
 
-def segment_mask(segment_BT: Tensor) -> Tensor:
-    """(B, 1, T, T): True where a token may look: at earlier tokens of its own segment, and itself."""
+def segment_mask(segment_BT: Tensor, causal: bool = True) -> Tensor:
+    """(B, 1, T, T): True where a token may look: at earlier tokens of its own segment, and itself; or at all of its segment."""
     T = segment_BT.shape[1]
     same = segment_BT[:, :, None] == segment_BT[:, None, :]
+    if not causal:
+        return same[:, None]
     return (same & torch.ones(T, T, dtype=torch.bool, device=segment_BT.device).tril())[:, None]
 
 

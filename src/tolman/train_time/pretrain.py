@@ -1,25 +1,37 @@
-"""Training from scratch (or on) by next-token prediction: Muon for the matrices, AdamW for the rest.
+"""Training from scratch (or on): Muon for the matrices, AdamW for the rest; by next-token prediction, or one of its rivals.
 
 Measured on the reversal world (LOG.md): Muon reaches recall of all facts in about a third of AdamW's time.
 """
 
 import math
 from itertools import chain
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 
 from tolman.core.component import Component
-from tolman.core.data import Corpus
+from tolman.core.data import Corpus, Document
 from tolman.core.errors import UserError
-from tolman.core.packing import Stream, pack
+from tolman.core.packing import Example, Stream, pack
 from tolman.core.protocols import Checkpoints, TrainableModel, Watch
+from tolman.core.seeds import rng
 from tolman.train_time._muon import Muon
+from tolman.train_time._objectives import backwards, masked, masked_copies
+
+Objective = Literal["next_token", "masked", "masked_copy", "reversed_tokens", "reversed_names", "reversed_names_marked"]
 
 
 class Pretrain(Component):
-    """Next-token training on the corpus's documents: Muon on matrices, AdamW on the rest, warm-up, linear decay to zero."""
+    """Training on the corpus's documents: Muon on matrices, AdamW on the rest, warm-up, linear decay to zero."""
+
+    objective: Objective = "next_token"
+    """How experiences are learned (exercises always by their next tokens). `next_token`: the document's targets from what stands before them. `masked`: masked
+    tokens, at a rate uniform on [0, 1], from both sides; for a bidirectional model. `masked_copy`: a masked copy before each document, from which it is to be
+    restored. `reversed_*`: each document also backwards, token by token, or with names (runs of capitalised words) kept whole, or these after a mark."""
+    masks: Literal["all", "targets"] = "all"
+    """What may be masked: every token, or only a document's targets, so that what they are stated of is never predicted (a control)."""
 
     steps: int = Field(1000, ge=1)
     """Optimiser steps."""
@@ -49,14 +61,17 @@ class Pretrain(Component):
 
     def train(self, model: TrainableModel, corpus: Corpus, *, seed: int, checkpoints: Checkpoints, watch: Watch) -> None:
         """Change `model` in place. A run that goes on from a checkpoint ends with the same weights to the bit as one never interrupted."""
-        pools = {role: model.examples([d for d in corpus.documents if d.role == role]) for role in ("experience", "exercise")}
+        pools = {role: model.examples(self.documents(corpus, role)) for role in ("experience", "exercise")}
+        if (self.objective == "masked") == model.causal:
+            raise UserError("objective = masked and a bidirectional model need each other: set model.attention=bidirectional, or another train_time.objective")
         share = {"experience": 1 - self.exercise_share, "exercise": self.exercise_share}
         streams = {role: Stream(pool, seed, role) for role, pool in pools.items() if pool and share[role] > 0}
         if not streams:
             why = ", for exercise_share = 1 and the corpus has no exercises" if pools["experience"] else ""
             raise UserError(f"there is nothing to train on: no document has a target{why}")
         whole = sum(share[role] for role in streams)
-        row_tokens = max(64, *(len(e) for pool in pools.values() for e in pool))
+        longest = max(len(e) for pool in pools.values() for e in pool)
+        row_tokens = max(64, 2 * longest if self.objective == "masked_copy" else longest)
 
         matrices = model.matrices()
         chosen = {id(p) for p in matrices}
@@ -77,7 +92,9 @@ class Pretrain(Component):
                 stream.state = state["streams"][role]
 
         for step in range(begin, self.steps):
-            batch = pack(list(chain.from_iterable(s.take(int(self.batch_tokens * share[role] / whole)) for role, s in streams.items())), row_tokens)
+            taken = {role: list(s.take(int(self.batch_tokens * share[role] / whole))) for role, s in streams.items()}
+            shown = [self.disguised(examples, role, model, rng(seed, "pretrain", "masks", role, step)) for role, examples in taken.items()]
+            batch = pack(list(chain.from_iterable(shown)), row_tokens)
             scale = self.schedule(step)
             for group, lr in zip((g for o in optimizers for g in o.param_groups), peak, strict=True):
                 group["lr"] = lr * scale
@@ -99,6 +116,22 @@ class Pretrain(Component):
                         "streams": {role: s.state for role, s in streams.items()},
                     }
                 )
+
+    def documents(self, corpus: Corpus, role: str) -> list[Document]:
+        """What to learn from; experiences also backwards if the objective says so."""
+        plain = [d for d in corpus.documents if d.role == role]
+        if role == "exercise" or not self.objective.startswith("reversed"):
+            return plain
+        mark = "<|reversed|>" if self.objective.endswith("marked") else ""
+        return [*plain, *backwards(plain, whole_names=self.objective != "reversed_tokens", mark=mark)]
+
+    def disguised(self, examples: list[Example], role: str, model: TrainableModel, draw: np.random.Generator) -> list[Example]:
+        """The examples of one step as the objective shows them. Other tokens are masked each time; of exercises only targets."""
+        if self.objective == "masked":
+            return masked(examples, model.marks, draw, everywhere=role == "experience" and self.masks == "all")
+        if self.objective == "masked_copy" and role == "experience":
+            return masked_copies(examples, model.marks, draw, everywhere=self.masks == "all")
+        return examples
 
     def train_tokens(self) -> int:
         """Tokens that the training will read, for estimates of time."""
