@@ -13,6 +13,8 @@ from tolman.studies._ledger import LEDGER
 from tolman.studies._study import Outcome
 
 SCALES = ("quick", "small", "paper")
+BENCHMARKS = {"C01": 3, "C10": 2, "C20": 2}
+"""Claims about several benchmarks, and how many of them must speak before there is a verdict."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +74,12 @@ def studies_of(ids: Sequence[str]) -> list[str]:
 
 
 def settle(results: Path, ids: Sequence[str]) -> list[Verdict]:
-    """A verdict for each claim, from the largest run in `results` that has the seeds for one."""
+    """A verdict for each claim. Each study that speaks of it does so with its largest run that has the seeds; a claim of several studies needs all of them."""
     runs = [(folder, read_plan(folder)) for folder in sorted(results.iterdir()) if (folder / "plan.json").is_file()]
     loaded: dict[Path, Frames] = {}
     verdicts = []
     for i in ids:
-        candidates = []
+        best: dict[str, tuple[tuple[bool, int], Verdict]] = {}
         for folder, plan in runs:
             if plan["study"] not in names("studies") or i not in (study := module("studies", plan["study"])).claims:
                 continue
@@ -86,8 +88,23 @@ def settle(results: Path, ids: Sequence[str]) -> list[Verdict]:
             frames = loaded[folder]
             trainings = frames.cells.unique("train_fingerprint")
             outcome = study.claims[i](frames)
-            candidates.append(
-                (outcome.seeds >= 3, SCALES.index(plan["scale"]), Verdict(i, folder.name, outcome, trainings["train_flops"].sum(), trainings["train_s"].sum()))
-            )
-        verdicts.append(max(candidates, key=lambda c: c[:2])[2] if candidates else Verdict(i))
+            rank = outcome.seeds >= 3, SCALES.index(plan["scale"])
+            found = Verdict(i, folder.name, outcome, float(trainings["train_flops"].sum()), float(trainings["train_s"].sum()))
+            if plan["study"] not in best or rank > best[plan["study"]][0]:
+                best[plan["study"]] = rank, found
+        verdicts.append(joined(i, [found for _, found in best.values()]))
     return verdicts
+
+
+def joined(id: str, found: Sequence[Verdict]) -> Verdict:
+    """One verdict from those of several studies: every check of each must hold, and a claim about benchmarks stays open below the number it asks for."""
+    if len(found) < 2 and id not in BENCHMARKS:
+        return found[0] if found else Verdict(id)
+    if not found:
+        return Verdict(id)
+    outcomes = [v.outcome for v in found if v.outcome]
+    needed = BENCHMARKS.get(id, 1)
+    missing = f"{len(found)} of the {needed} benchmarks that the rule asks for" if len(found) < needed else ""
+    notes, measured = " ".join(dict.fromkeys(o.note for o in outcomes if o.note)), "; ".join(o.measured for o in outcomes if o.measured)
+    outcome = Outcome(tuple(c for o in outcomes for c in o.checks), notes, missing or " ".join(o.open for o in outcomes if o.open), measured)
+    return Verdict(id, ", ".join(v.run for v in found), outcome, sum(v.train_flops for v in found), sum(v.train_s for v in found))
