@@ -78,6 +78,7 @@ class Tiny(Component):
         words = Words.of([*texts, *asked, *(c for kind in corpus.kinds.values() for c in kind.candidates)])
         model = TinyModel(self, words)
         model.network.initialise(torch.Generator().manual_seed(derive(seed, "tiny", "weights")))
+        model.network.to(model.device)
         return model
 
     def load(self, folder: Path) -> "TinyModel":
@@ -91,6 +92,7 @@ class Tiny(Component):
             model.network.load_state_dict(weights)
         except RuntimeError as error:
             raise UserError(f"{folder / 'model.safetensors'} does not fit {self.config()}: {str(error).splitlines()[-1].strip()}") from error
+        model.network.to(model.device)
         return model
 
 
@@ -110,7 +112,9 @@ class TinyModel:
         self.causal = spec.attention == "causal"
         self.marks = {"mask": words.mask, "reversed": words.reversed, "line break": words.line_break}
         self.shape = Shape(words.size, spec.layers, spec.width, spec.heads, spec.kv_heads, spec.head_width, spec.hidden)
-        self.network = Qwen3(self.shape).to(self.device)
+        with torch.device("meta"):  # no draws from the global random generator for weights that are set next
+            network = Qwen3(self.shape)
+        self.network = network.to_empty(device="cpu")
 
     # -- what it reads ---------------------------------------------------------------------------------------------------------
 

@@ -52,19 +52,15 @@ def chosen(example: Example, draw: np.random.Generator, everywhere: bool) -> np.
 def backwards(documents: Sequence[Document], *, whole_names: bool, mark: str = "") -> Iterator[Document]:
     """Each document with its words in reverse order, after `mark`. Runs of capitalised words keep their order if `whole_names`.
 
-    Where the document has targets, its reverse has the names that it ends with or holds after the first.
+    Where the document has targets, its reverse has the names after its first.
     """
     for document in documents:
         words = re.findall(r"\w+|[^\w\s]", document.text)
-        groups = [
-            list(run) for named, same in groupby(words, key=lambda w: w[:1].isupper()) for run in ([[*same]] if named and whole_names else [[w] for w in same])
-        ]
         text, targets, names = mark, [], 0
-        for group in reversed(groups):
-            text += (" " if text else "") + " ".join(group)
-            if group[0][:1].isupper():
-                names += 1
-                if names > (1 if whole_names else len(group)):
-                    targets.append((len(text) - len(" ".join(group)), len(text)))
+        for is_name, run in reversed([(named, [*same]) for named, same in groupby(words, key=lambda w: w[:1].isupper())]):
+            text += (" " if text else "") + " ".join(run if is_name and whole_names else run[::-1])
+            names += is_name
+            if is_name and names > 1:
+                targets.append((len(text) - len(" ".join(run)), len(text)))
         spans = None if document.targets is None else tuple(targets)
         yield replace(document, id=f"{document.id}:reversed", text=text, targets=spans, provenance=f"{document.provenance}:reversed")
