@@ -14,7 +14,7 @@ from tolman.studies._study import Outcome, at_least, at_most, difference, select
 
 scales = {"quick": 1, "small": 3}
 
-DOSES = {"quick": (0, 2), "small": (0, 1, 2)}
+DOSES = {"quick": (0, 2), "small": (0, 2)}
 _KINDS = ("agree", "mislead", "stated_agree", "stated_mislead")
 
 

@@ -27,7 +27,7 @@ BASE, LARGE, WIDE, LONG, SHARED, EPISODES = (
 SHARES = {
     "quick": {BASE: (0.0, 0.5, 0.9, 0.99)},
     "small": {
-        BASE: (0.0, 0.5, 0.9, 0.99), WIDE: (0.5, 0.9, 0.99), LONG: (0.9, 0.99), SHARED: (0.5, 0.9, 0.99), EPISODES: (0.99,), LARGE: (0.99, 0.999),
+        BASE: (0.0, 0.5, 0.9, 0.99), WIDE: (0.9, 0.99), LONG: (0.9, 0.99), SHARED: (0.9, 0.99), EPISODES: (0.99,), LARGE: (0.99, 0.999),
     },
 }  # fmt: skip
 """Condition -> shares of all facts that are stated in both directions."""
@@ -52,7 +52,7 @@ def cell(condition: str, share: float, seed: int) -> Cell:
     )  # fmt: skip
     model = Tiny(width=256, hidden=768, layers=2, heads=8, kv_heads=8) if condition == WIDE else Tiny()
     train = Pretrain(
-        steps={LARGE: 1200, LONG: 1500, EPISODES: 1000}.get(condition, 300),
+        steps={LARGE: 900, LONG: 1500, EPISODES: 1000}.get(condition, 300),
         batch_tokens=3072 if condition == LARGE else 2048 if condition == EPISODES else 1024,
         weight_decay=0.1 if condition == LONG else 0.01,
     )
