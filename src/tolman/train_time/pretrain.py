@@ -54,7 +54,7 @@ class Pretrain(Component):
 
     scales: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {},
-        "small": {"steps": 1400},
+        "small": {"steps": 2400},
         "paper": {"steps": 20_000, "batch_tokens": 8192},
     }
     example: ClassVar[dict[str, Any]] = {"steps": 24, "batch_tokens": 256}
