@@ -126,23 +126,16 @@ def run_again(ids: list[str], seeds: int | None, folder: Path) -> None:
     from tolman.run.execute import Stopped
     from tolman.studies._settle import studies_of
 
-    peak, cores = peak_flops(), os.cpu_count() or 1
-    plans = [make_plan(study, "quick", seeds, [], folder) for study in studies_of(ids)]
+    peak, plans = peak_flops(), [make_plan(study, "quick", seeds, [], folder) for study in studies_of(ids)]
     for plan, _ in plans:
-        todo = plan.unfinished()
-        each = [expected(group, peak).seconds for group in todo]
-        time_ = (
-            f"about {span(sum(each))} of training over {min(cores, len(todo))} processes"
-            if todo and None not in each
-            else "no training"
-            if not todo
-            else "unknown time"
-        )
+        todo, seeds_run = plan.unfinished(), len({c.seed for c in plan.cells})
+        known = [s for group in todo if (s := expected(group, peak).seconds) is not None]
+        time_ = f"about {span(sum(known))}" if len(known) == len(todo) else "nobody can say how long"
         err.print(
-            f"{', '.join(ids)}: study {plan.study}, quick scale, {len({c.seed for c in plan.cells})} seed(s), {len(todo)} of {len(plan.groups())} trainings to run, {time_}"
+            f"{', '.join(ids)}: study {plan.study}, quick scale, {seeds_run} seed{'s' * (seeds_run > 1)}: {len(todo)} of {len(plan.groups())} trainings to run, {time_}"
         )
     for plan, module in plans:
-        run_plan(plan, min(cores, max(1, len(plan.unfinished()))), Stopped)
+        run_plan(plan, min(os.cpu_count() or 1, max(1, len(plan.unfinished()))), Stopped)
         plan.write_folder({"title": module.__doc__.split("\n")[0], "settings": []})
 
 

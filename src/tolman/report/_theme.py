@@ -76,9 +76,10 @@ def panels(labels: Sequence[str]) -> tuple[int, int]:
     return columns, {1: 560, 2: 350, 3: 270}[columns]
 
 
-def header(width: int, padding: int = 8) -> alt.Header:
-    """Header of a panel, its label cut so that it cannot run into the next."""
-    return alt.Header(title=None, labelLimit=width, labelAnchor="start", labelPadding=padding)
+def header(width: int, labels: Sequence[str], padding: int = 8) -> alt.Header:
+    """Header of panels, their labels wrapped so that none runs into the next."""
+    lines = {label: textwrap.wrap(label, int(width / 8.5)) for label in labels}
+    return alt.Header(title=None, labelExpr=f"{json.dumps(lines)}[datum.label]", labelAnchor="start", labelPadding=padding)
 
 
 def intervals_said(rows: Any) -> str:

@@ -40,7 +40,7 @@ def ends(checks: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
     return math.floor(low * 10) / 10, math.ceil(high * 10) / 10
 
 
-def draw(rows: pl.DataFrame, title: str) -> alt.LayerChart:
+def draw(rows: pl.DataFrame, title: str) -> alt.LayerChart | alt.FacetChart:
     """The chart of `rows`: a line for each check, its name and numbers above it, shaded where it must be."""
     placed = rows.with_row_index("i").with_columns(
         at=pl.col("i") + 0.7,

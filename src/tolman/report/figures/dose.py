@@ -86,7 +86,7 @@ def draw(rows: pl.DataFrame) -> alt.VConcatChart:
         f"{said(rows)} Answers from the weights alone, per cent right. {_theme.intervals_said(doses)} "
         f"Small dots: single relations. Dashed: a guess among the names, right in {chance:.2g} %."
     )
-    return alt.vconcat(*parts, spacing=36).properties(usermeta={"left": 76, "gap": 34}, title=_theme.heading(__doc__, subtitle, columns * width + 60))
+    return alt.vconcat(*parts, spacing=36).properties(usermeta={"left": 76, "gap": 80}, title=_theme.heading(__doc__, subtitle, columns * width + 60))
 
 
 def said(rows: pl.DataFrame) -> str:
