@@ -17,6 +17,7 @@ from tolman.studies._ledger import LEDGER
 from tolman.studies._settle import known, largest, settle, sizes
 
 ROOT = Path(__file__).parents[1]
+TRAININGS = len(dose.cells("small", range(3)))
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_a_page_is_written_from_records_drawn_checked_and_taken_away(pages: Modu
     assert f"**Verdict: {verdict.verdict}.**" in page and "![" in page
     for c in verdict.outcome.checks:
         assert f"| {c.what} | {c.measured} | {c.must} | {c.measured.n:,} | {c.measured.clusters:,} | 3 | {'yes' if c.holds else '**no**'} |" in page
-    assert "45 trainings of 0.5 to 0.6 M parameters" in page and "`tolman run dose --scale small --seeds 3`" in page
+    assert f"{TRAININGS} trainings of 0.5 to 0.6 M parameters" in page and "`tolman run dose --scale small --seeds 3`" in page
     assert re.search(r"\| 10,000 facts, 99\.9 % reversed \| 1000 \| 10 \|", page), "what differs from training to training"
     for text in ("How many facts must be seen reversed", "next token + masked copy", "retrieval, oracle + 3", "10,000 facts"):
         assert text in drawing, f"{text!r} is not in the figure"
@@ -102,12 +103,12 @@ def test_runs_tell_their_size_and_cost(tmp_path: Path) -> None:
     store(tmp_path, doses())
     (ran,) = settle(tmp_path, ["C07"])[0].runs
     trainings = doses().cells.unique("train_fingerprint")
-    assert (ran.seeds, ran.trainings, ran.questions) == (3, 45, doses().cells["n_questions"].sum())
+    assert (ran.seeds, ran.trainings, ran.questions) == (3, TRAININGS, doses().cells["n_questions"].sum())
     assert ran.train_flops == pytest.approx(trainings["train_flops"].sum()) and ran.train_s == pytest.approx(trainings["train_s"].sum())
     assert ran.parameters == (doses().cells["parameters"].min(), doses().cells["parameters"].max())
     common, differing = sizes(doses())
     assert common["model.layers"] == 2 and "dataset.reversed_share" not in common and "model.device" not in common
-    assert dict(differing)["model 4 times as large, 90 % reversed"]["model.width"] == 256 and len(differing) == 15
+    assert dict(differing)["model 4 times as large, 90 % reversed"]["model.width"] == 256 and len(differing) == TRAININGS // 3
     assert largest(tmp_path, "dose") == tmp_path / "dose-small" and largest(tmp_path, "mazes") is None
     assert settle(tmp_path, ["C07"], scale="quick")[0].verdict == "not run"
 
