@@ -1,4 +1,5 @@
-"""Write the generated parts of README.md and docs/ anew: tables and figures from committed records, output of code blocks, samples.
+"""Write the generated parts of README.md and docs/ anew: tables and figures from committed records, a page for each claim that
+records decide, output of code blocks, samples.
 
 `python docs/generate.py` writes; `python docs/generate.py --check` says what differs and exits with 1 (a test runs it without the code blocks).
 Generated parts stand between `<!-- generated: NAME -->` and `<!-- end -->`.
@@ -9,6 +10,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+import claim_pages
 
 ROOT = Path(__file__).parents[1]
 PART = re.compile(r"(<!-- generated: ([\w-]+)(?: ([\w./-]+))? -->\n)(.*?)(<!-- end -->)", re.S)
@@ -51,24 +54,12 @@ def claims(_: str) -> str:
     return "\n".join(lines) + f"\n\n{len(LEDGER) - len(verdicts)} more are not run yet: `tolman claims` prints the whole ledger.\n"
 
 
-def claim_pages(_: str) -> str:
-    """Each decided claim in full: rule, checks, numbers, scale."""
-    from tolman.studies._ledger import LEDGER
-    from tolman.studies._settle import settle
-
-    out = []
-    for verdict in settle(ROOT / "results", list(LEDGER)):
-        if not verdict.outcome:
-            continue
-        claim = LEDGER[verdict.id]
-        out += [f"## {verdict.id}: {claim.says}\n", f"**Rule.** {claim.rule}\n", f"**Verdict.** {verdict.verdict} (`results/{verdict.run}`)\n"]
-        out += ["| measured | mean [95 % interval] | must be | n | seeds | |", "|---|---|---|---:|---:|---|"]
-        out += [f"| {c.what} | {c.measured} | {c.must} | {c.measured.n} | {c.measured.seeds} | {'yes' if c.holds else 'no'} |" for c in verdict.outcome.checks]
-        out += [f"\n{verdict.outcome.note}\n" if verdict.outcome.note else ""]
-    return "\n".join(out)
+def ledger(_: str) -> str:
+    """The whole ledger as a Markdown table."""
+    return claim_pages.index(ROOT / "results")
 
 
-PARTS: dict[str, Callable[[str], str]] = {"results": results, "headline": headline, "claims": claims, "claim-pages": claim_pages}
+PARTS: dict[str, Callable[[str], str]] = {"results": results, "headline": headline, "claims": claims, "ledger": ledger}
 
 
 def rewritten(text: str) -> str:
@@ -93,6 +84,7 @@ def pages() -> list[Path]:
 def main() -> None:
     check = "--check" in sys.argv[1:]
     stale = []
+    stale += claim_pages.write_claims(ROOT / "results", check=check)
     for page in pages():
         text = page.read_text()
         new = rewritten(text) if check else run_code(rewritten(text))

@@ -1,13 +1,17 @@
 """A run's tables as a study would leave them, built in milliseconds: real questions of the reversal world, answers drawn with a given accuracy."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 from tolman.core.data import Corpus, Question
+from tolman.core.discovery import module
 from tolman.core.seeds import rng
 from tolman.datasets.reversals import Reversals
 from tolman.memory.oracle import Oracle
+from tolman.run.cell import Cell
 from tolman.run.frames import Frames
+from tolman.studies._settle import together
 
 FRESH, NONE = "fresh in-context sequences", "no in-context sequences"
 CLOSED, CHOICE, CONTEXT, ORACLE = "closed book", "closed book, choice of 10", "in context, 8 documents", "retrieval, oracle + 3"
@@ -43,22 +47,59 @@ def build(
     return Frames.of("reversals", "quick", records, curves)
 
 
-def doses() -> Frames:
-    """Frames of a study in which the share of facts stated both ways varies: 0, a half and all but the held-out ones, at two seeds."""
+def studied(name: str, scale: str, right: Callable[[Cell, str], float], *, seeds: int = 3) -> Frames:
+    """Frames of a study of reversals with its real cells; `right` gives the chance that a cell's question of a kind is answered right. Nothing is built or trained."""
     records = []
-    for seed in range(2):
-        for share in (0.0, 0.5, 1.0):
-            world = {"entities": 24, "relations": 3, "held_out": 16, "reversed_share": share}
-            corpus = Reversals(**world, asked=12, episodes="none", copies=2).build(seed)
-            header, items = _record(corpus, f"72 facts, {share:g}", CLOSED, seed, False, False)
-            header["cell"]["dataset"] |= world
-            records.append((header, items))
-    return Frames.of("dose", "quick", records, [])
+    for cell in module("studies", name).cells(scale, range(seeds)):
+        config = cell.config()
+        world, items = config["dataset"], []
+        facts = world["entities"] * world["relations"]
+        for kind in cell.kinds or ("trained_forward", "trained_reversed", "heldout_forward", "heldout_reversal"):
+            draw = rng(cell.seed, cell.training, cell.asking, kind)
+            asked = min(30, world["held_out"] if kind.startswith("heldout") else facts - world["held_out"])
+            for i in range(asked):
+                correct = bool(draw.random() < right(cell, kind))
+                fact = f"{i}-{i % world['relations']}"
+                items.append({
+                    "question": f"{kind}:{fact}", "kind": kind, "cluster": fact, "question_text": kind, "prompt": kind, "answer": "c" if correct else "w", "expected": ["c"],
+                    "choices": [], "verdict": "correct" if correct else "wrong", "correct": correct, "scores_nats": [], "support_shown": False,
+                })  # fmt: skip
+        chance = 1 / world["entities"]
+        kinds = {
+            k: {"description": k, "latent": k == "heldout_reversal", "control": k == "wrong_frame", "beside": None, "chance": chance}
+            for k in dict.fromkeys(item["kind"] for item in items)
+        }
+        header = _header(cell.training, cell.asking, cell.seed, "closed_book", len(items)) | {"cell": config, "kinds": kinds}
+        header |= {"parameters": 470_000 + 128 * world["entities"]}
+        header |= {"fingerprint": cell.fingerprint(), "train_fingerprint": cell.train_fingerprint(), "condition": cell.condition()}
+        records.append((header, items))
+    return Frames.of(name, scale, records, [])
+
+
+@cache
+def doses(threshold: float = 1.0) -> Frames:
+    """Study `dose` at scale `small`, as if held-out facts reversed from a share of `threshold` on: beyond it (almost) always, below it never."""
+
+    def right(cell: Cell, kind: str) -> float:
+        if kind != "heldout_reversal":
+            return 0.998
+        return 0.9 if float(cell.training.rpartition(", ")[2].split()[0]) >= 100 * threshold else 0.003
+
+    return studied("dose", "small", right)
+
+
+@cache
+def contrasts() -> Frames:
+    """Studies `objectives` (scale `small`) and `reversals` (`quick`): masked objectives, names reversed after a mark, and facts in context give reversals."""
+    works = ("masked, bidirectional", "next token + masked copy", "reversed, names kept, marked", "reversed, names kept")
+    objectives = studied("objectives", "small", lambda cell, kind: 0.97 if kind != "heldout_reversal" or cell.training in works else 0.01)
+    reversals = studied("reversals", "quick", lambda cell, kind: 0.97 if kind != "heldout_reversal" or "closed" not in cell.asking else 0.0)
+    return together([objectives, reversals])
 
 
 def for_figure(name: str) -> Frames:
     """Frames that the figure has something to draw from."""
-    return doses() if name == "dose" else build()
+    return together([doses(), contrasts()]) if name == "dose" else build()
 
 
 def by_hand(outcomes: Mapping[tuple[str, str, str, int], str], **header: Any) -> Frames:

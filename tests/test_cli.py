@@ -114,4 +114,18 @@ def test_claims_prints_the_whole_ledger_and_decides_from_records(finished: tuple
     assert rows["C04"]["verdict"] == "open: not as claimed, but 1 of 3 seeds", "four steps of training recall nothing"
     assert {c["what"] for c in rows["C04"]["checks"]} >= {"held-out facts, forward", "held-out reversals, in context"}
     one = tolman("claims", "C19", "--results", store)
-    assert one.returncode == 0 and "rule: " in one.stdout and "oracle + 3" in one.stdout
+    assert one.returncode == 0 and "Rule: " in one.stdout and "oracle + 3" in one.stdout and "n = " in one.stdout
+    assert {run["name"] for run in rows["C04"]["runs"]} == {"reversals-quick"} and rows["C04"]["runs"][0]["train_flops"] > 0
+    assert rows["C04"]["studies"] == ["reversals"] and rows["C36"]["runs"] == []
+
+
+def test_the_ledger_reads_at_80_columns(finished: tuple[Path, list[dict]]) -> None:
+    store, _ = finished
+    env = os.environ | {"COLUMNS": "80", "NO_COLOR": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", "from tolman.cli import main; main()", "claims", "--results", str(store)]
+    lines = subprocess.run(command, capture_output=True, text=True, env=env, timeout=120).stdout.splitlines()
+    assert max(len(line) for line in lines) <= 80
+    assert [line[:3] for line in lines if line[:1] == "C"] == [f"C{i:02}" for i in range(1, 39)], "every claim has its block"
+    held = next(line for line in lines if "held-out facts, forward" in line)
+    assert held.split()[0] == "no" and "[" in held and ">= 0.99" in held
+    assert any(line.startswith("38 claims: ") and "not run" in line for line in lines)

@@ -2,15 +2,16 @@
 
 import json
 import math
+import re
 
 import polars as pl
 import pytest
 import vl_convert
 
-from report_frames import CHOICE, CLOSED, CONTEXT, FRESH, NONE, ORACLE, build, by_hand, doses, for_figure
+from report_frames import CHOICE, CLOSED, CONTEXT, FRESH, NONE, ORACLE, build, by_hand, contrasts, doses, for_figure
 from tolman.core.discovery import module, names
 from tolman.core.stats import estimate
-from tolman.report import _theme
+from tolman.report import _theme, checks
 from tolman.report.figures import accuracy_against_cost, accuracy_by_kind, dose, learning_curves
 
 
@@ -219,9 +220,65 @@ def test_seeds_are_said():
 
 def test_dose_counts_the_share_of_all_facts_and_stays_away_from_other_studies():
     rows = dose.rows(doses())
-    half = one(rows, share=28 / 72, kind="heldout_reversal")
-    assert (half["n"], half["clusters"], half["seeds"]) == (32, 32, 2)
-    assert rows["share"].unique().sort().to_list() == pytest.approx([0, 28 / 72, 56 / 72])
+    assert set(rows["part"]) == {"share"}
+    ninety = one(rows.filter(pl.col("relation").is_null()), setting="1,000 facts", share=0.9, kind="heldout_reversal")
+    asked = doses().items.filter(training="1,000 facts, 90 % reversed", kind="heldout_reversal")
+    assert (ninety["n"], ninety["seeds"], ninety["mean"]) == (len(asked), 3, pytest.approx(asked["correct"].mean()))
+    assert (
+        ninety["sizes"] == "1,000 facts, 0.5 M parameters"
+        and ninety["training"] == "300 steps, weight decay 0.01"
+        and ninety["chance"] == pytest.approx(1 / 200)
+    )
+    single = rows.filter(pl.col("relation").is_not_null(), setting="1,000 facts", share=0.9)
+    assert set(single["kind"]) == {"heldout_reversal"} and single["relation"].to_list() == [0, 1, 2, 3, 4] and single["n"].sum() == ninety["n"]
+    assert rows["share"].unique().sort().to_list() == pytest.approx([0, 0.5, 0.9, 0.99, 0.999])
     assert "trained_reversed" not in rows.filter(pl.col("share") == 0)["kind"].to_list()
-    assert dose.rows(build(seeds=1)).is_empty()
-    assert "stated forward only, asked reversed" in svg_of(dose.draw(rows))
+    assert dose.rows(build(seeds=1)).is_empty() and dose.rows(contrasts()).is_empty()
+
+
+def test_dose_says_whether_there_is_a_threshold_from_the_numbers():
+    flat, rising = dose.said(dose.rows(doses())), dose.said(dose.rows(doses(0.99)))
+    assert flat.startswith("No threshold up to 99.9 %: in no setting and at no share do more than ") and "at 99.9 %: " in flat
+    assert rising.startswith("Held-out facts first reverse with 99 % of the facts stated both ways (")
+    assert dose.percent(0.9999) == "99.99 %" and dose.percent(5 / 6) == "83.3 %"
+
+
+def test_dose_shows_beside_it_what_does_bring_reversals():
+    rows = dose.rows(for_figure("dose"))
+    objectives, context = (rows.filter(part=part, kind="heldout_reversal") for part in ("objective", "context"))
+    assert len(objectives) == 8 and one(objectives, setting="masked, bidirectional")["mean"] > 0.9 > 0.1 > one(objectives, setting="next token")["mean"]
+    assert context["setting"].to_list() == ["closed book", "in context, 8 documents", "retrieval, oracle + 3"]
+    svg = svg_of(dose.draw(rows))
+    for text in ("stated forward only, asked reversed", "10,000 facts", "model 4 times as large", "99.9", "Another objective over the same facts", "next token + masked copy",
+                 "The fact put in context", "retrieval, oracle + 3"):  # fmt: skip
+        assert f">{text}<" in svg, text
+    pooled = rows.filter(pl.col("relation").is_null())
+    assert svg.count('aria-roledescription="point"') == len(rows) + 3, "a mark for every row, and three beside the names of the lines"
+    assert len(pooled) < len(rows)
+
+
+# -- checks of a claim --------------------------------------------------------------------------------------------------------------------------------------
+
+
+def check(what: str, must: str, threshold: float, mean: float, holds: bool) -> dict:
+    return {"what": what, "must": must, "threshold": threshold, "holds": holds, "mean": mean, "low": mean - 0.1, "high": mean + 0.1, "n": 9, "seeds": 3}
+
+
+def test_checks_are_shaded_where_the_rule_asks_them_to_be():
+    given = [check("a", ">= 0.9", 0.9, 0.85, False), check("b", "<= 0.05", 0.05, 0.0, True), check("c", "> 0.5 (whole interval)", 0.5, 1.15, True)]
+    rows = checks.rows([*given, check("d", ">= 1", 1.0, math.nan, False)])
+    assert rows.select("what", "from", "to").rows() == [("a", 0.9, 1.3), ("b", -0.1, 0.05), ("c", 0.5, 1.3)]
+    svg = svg_of(checks.draw(rows, "C99: does not hold here"))
+    for text in ("a: &gt;= 0.9", "c: surely &gt; 0.5", "0.850 [0.750, 0.950]", "C99: does not hold here"):
+        assert f">{text}<" in svg, text
+    assert svg.count('aria-roledescription="point"') == 3
+    assert checks.rows([]).is_empty()
+
+
+def test_svg_files_are_lean_and_draw_the_same(frames):
+    spec = _theme.specification(accuracy_by_kind.draw(accuracy_by_kind.rows(frames)))
+    lean, whole = _theme.svg(spec), vl_convert.vegalite_to_svg(json.dumps(spec))
+    assert len(lean) < 0.8 * len(whole) and "aria-label" not in lean and "<path" in lean
+    assert vl_convert.svg_to_png(lean, scale=0.5)[:4] == b"\x89PNG"
+    texts = [re.findall(r"<text[^>]*>(.*?)</text>", drawn) for drawn in (lean, whole)]
+    assert texts[0] == texts[1]

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -90,36 +91,52 @@ def report(
 def claims(
     ids: Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Only these, in full: C04 C19.")] = None,
     results: Annotated[Path | None, typer.Option(help="Folder with the runs whose records decide; by default the committed results/.")] = None,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Run the studies behind these claims again at their quick scale (3 seeds), then decide from that.")
-    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Run the studies behind these claims again at their quick scale, then decide from that.")] = False,
+    seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds for --quick; a verdict needs 3, each study has its own default.")] = None,
     folder: Annotated[Path, typer.Option("--out", help="The store for --quick.")] = Path("runs"),
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per claim.")] = False,
 ) -> None:
     """The ledger: every claim with its verdict, decided from records by the rule written beforehand."""
-    from tolman.report.terminal import claims_table
+    from tolman.report.terminal import ledger
     from tolman.studies._ledger import LEDGER
-    from tolman.studies._settle import committed_results, settle, studies_of
+    from tolman.studies._settle import committed_results, known, settle
 
-    wanted = [i.upper() for i in ids or []]
-    for i in wanted:
-        if i not in LEDGER:
-            raise UserError(f"there is no claim {i!r}; {suggest(i, LEDGER)}")
+    wanted = known(ids or [])
     if quick:
         if not wanted:
             raise UserError("name the claims to run again, such as: tolman claims C04 --quick")
-        for study in studies_of(wanted):
-            run(study, scale="quick", seeds=3, set_=None, folder=folder, workers=None, json_=False, dry_run=False)
-        results = folder
-    verdicts = settle(results or committed_results(), wanted or list(LEDGER))
+        run_again(wanted, seeds, folder)
+        verdicts = settle(folder, wanted, scale="quick")
+    else:
+        verdicts = settle(results or committed_results(), wanted or list(LEDGER))
     if json_:
         for verdict in verdicts:
             print(json.dumps(verdict.to_dict()))
-    elif wanted:
-        for verdict in verdicts:
-            out.print(verdict.in_full())
-    else:
-        out.print(claims_table([verdict.row() for verdict in verdicts]))
+        return
+    out.print(ledger([verdict.to_dict() for verdict in verdicts], full=bool(wanted)), width=min(out.width, 120))
+    if not wanted:
+        counts = Counter(verdict.verdict.partition(":")[0] for verdict in verdicts)
+        out.print(f"{len(verdicts)} claims: {', '.join(f'{n} {verdict}' for verdict, n in counts.most_common())}. In full: tolman claims C04")
+
+
+def run_again(ids: list[str], seeds: int | None, folder: Path) -> None:
+    """Run the studies that decide these claims at their quick scale; says which, and about how long it takes, before it starts."""
+    from tolman.report.terminal import span
+    from tolman.run.estimate import expected, peak_flops
+    from tolman.run.execute import Stopped
+    from tolman.studies._settle import studies_of
+
+    peak, plans = peak_flops(), [make_plan(study, "quick", seeds, [], folder) for study in studies_of(ids)]
+    for plan, _ in plans:
+        todo, seeds_run = plan.unfinished(), len({c.seed for c in plan.cells})
+        known = [s for group in todo if (s := expected(group, peak).seconds) is not None]
+        time_ = f"about {span(sum(known))}" if len(known) == len(todo) else "nobody can say how long"
+        err.print(
+            f"{', '.join(ids)}: study {plan.study}, quick scale, {seeds_run} seed{'s' * (seeds_run > 1)}: {len(todo)} of {len(plan.groups())} trainings to run, {time_}"
+        )
+    for plan, module in plans:
+        run_plan(plan, min(os.cpu_count() or 1, max(1, len(plan.unfinished()))), Stopped)
+        plan.write_folder({"title": module.__doc__.split("\n")[0], "settings": []})
 
 
 def make_plan(study: str, scale: str, seeds: int | None, settings: list[str], folder: Path) -> tuple[Any, Any]:

@@ -4,11 +4,14 @@ Hues are those of Okabe and Ito (2008), which readers with any of the common col
 A test-time method has a hue (closed book vermillion, in context green, retrieval blue), its variants are shades of it.
 """
 
+import json
+import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
+import vl_convert
 
 from tolman.report.summary import naturally
 
@@ -59,8 +62,12 @@ def methods_of(rows: Any) -> dict[str, str]:
 def heading(docstring: str | None, subtitle: str, width: int) -> alt.TitleParams:
     """A figure's title: the first line of its module's docstring, over a subtitle wrapped to `width` pixels."""
     assert docstring, "a figure's module begins with a docstring: its first line is the title"
-    lines = textwrap.wrap(subtitle, max(40, int(width / 6.1)))
-    return alt.TitleParams(docstring.split("\n")[0].rstrip("."), subtitle=lines)
+    return alt.TitleParams(docstring.split("\n")[0].rstrip("."), subtitle=wrapped(subtitle, width / 6.1))
+
+
+def wrapped(text: str, characters: float) -> list[str]:
+    """`text` in lines of at most so many characters; a number and its % stay together."""
+    return textwrap.wrap(text.replace(" %", "\u00a0%"), max(40, int(characters)))
 
 
 def panels(labels: Sequence[str]) -> tuple[int, int]:
@@ -69,9 +76,10 @@ def panels(labels: Sequence[str]) -> tuple[int, int]:
     return columns, {1: 560, 2: 350, 3: 270}[columns]
 
 
-def header(width: int, padding: int = 8) -> alt.Header:
-    """Header of a panel, its label cut so that it cannot run into the next."""
-    return alt.Header(title=None, labelLimit=width, labelAnchor="start", labelPadding=padding)
+def header(width: int, labels: Sequence[str], padding: int = 8) -> alt.Header:
+    """Header of panels, their labels wrapped so that none runs into the next."""
+    lines = {label: textwrap.wrap(label, int(width / 8.5)) for label in labels}
+    return alt.Header(title=None, labelExpr=f"{json.dumps(lines)}[datum.label]", labelAnchor="start", labelPadding=padding)
 
 
 def intervals_said(rows: Any) -> str:
@@ -88,6 +96,23 @@ def specification(chart: alt.TopLevelMixin, *, dark: bool = False) -> dict[str, 
     alt.theme.register("tolman", enable=False)(lambda: alt.theme.ThemeConfig(config=config(dark)))  # type: ignore[typeddict-item]
     with alt.theme.enable("tolman"), alt.data_transformers.enable("default", max_rows=None):
         return chart.to_dict(validate=False)
+
+
+def svg(spec: Mapping[str, Any]) -> str:
+    """The figure as an SVG file of about half the size: coordinates to a hundredth of a pixel, without the description of every single mark."""
+    drawn = vl_convert.vegalite_to_svg(json.dumps(spec), vl_version=vega_lite())
+    drawn = re.sub(r' (?:aria-roledescription|aria-label|role)="[^"]*"', "", drawn)
+    numbers = re.compile(r"-?\d+\.\d{3,}(?:e-\d+)?")
+    return re.sub(
+        r' (?:d|transform|x[12]?|y[12]?|width|height)="[^"]*"',
+        lambda found: numbers.sub(lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), found[0]),
+        drawn,
+    )
+
+
+def vega_lite() -> str:
+    """The newest Vega-Lite that the converter has: the one in the page's bundle too."""
+    return max(vl_convert.get_vegalite_versions(), key=lambda version: [int(part) for part in version.split(".")])
 
 
 def config(dark: bool = False) -> dict[str, Any]:
@@ -109,7 +134,7 @@ def config(dark: bool = False) -> dict[str, Any]:
             "orient": "top", "direction": "horizontal", "columns": 4, "title": None, "labelFontSize": 13, "labelColor": c["ink"], "labelLimit": 300,
             "symbolSize": 90, "symbolBaseFillColor": c["ink"], "symbolStrokeWidth": 2, "columnPadding": 18, "rowPadding": 4, "offset": 14,
         },
-        "facet": {"spacing": 28}, "concat": {"spacing": 36},
+        "facet": {"spacing": 28}, "concat": {"spacing": 36}, "text": {"color": c["ink"]},
     }  # fmt: skip
 
 

@@ -46,23 +46,32 @@ function fit(figure, available) {
   return spec;
 }
 
-function themed(available) {
+function themed(columns) {
   const config = structuredClone(dark.matches ? data.themes.dark : data.themes.light);
   config.background = "transparent";
   config.padding = 2;
-  config.legend.columns = Math.max(1, Math.min(4, Math.floor(available / 215)));
+  config.legend.columns = columns;
   return config;
 }
 
+// How wide labels are depends on the fonts of the reader: what comes out wider than the page is drawn again, with fewer columns of legend or narrower panels.
 const drawn = new Map();
 async function draw(place) {
   const available = place.clientWidth;
   const figure = data.figures[place.dataset.figure];
-  const before = drawn.get(place);
-  const options = { config: themed(available), actions: false, renderer: "svg", ast: true, tooltip: { theme: dark.matches ? "dark" : "light" } };
-  const result = await vegaEmbed(place, fit(figure, available), options);
-  if (before) before.finalize();
-  drawn.set(place, result);
+  let room = available, columns = Math.max(1, Math.min(4, Math.floor(available / 215)));
+  for (let tries = 0; tries < 6; tries++) {
+    const before = drawn.get(place);
+    const options = { config: themed(columns), actions: false, renderer: "svg", ast: true, tooltip: { theme: dark.matches ? "dark" : "light" } };
+    const result = await vegaEmbed(place, fit(figure, room), options);
+    if (before) before.finalize();
+    drawn.set(place, result);
+    const over = Number(place.querySelector("svg").getAttribute("width")) - available;
+    if (over <= 0) break;
+    const edge = place.getBoundingClientRect().left + available;
+    const legends = [...place.querySelectorAll("g.role-legend")].some((legend) => legend.getBoundingClientRect().right > edge);
+    if (legends && columns > 1) columns -= 1; else room -= Math.ceil(over);
+  }
   place.dataset.width = String(available);
 }
 

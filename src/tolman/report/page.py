@@ -51,7 +51,7 @@ def write_report(folder: Path, frames: Frames, *, headline: str, notes: Sequence
         figures = _figures(frames)
         csv = {"results": table.write_csv()} | {name: rows.write_csv() for name, rows, _ in figures}
         for name, _, spec in figures:
-            svg = vl_convert.vegalite_to_svg(json.dumps(spec), vl_version=_vega_lite())
+            svg = _theme.svg(spec)
             write_atomically(folder / "figures" / f"{name}.svg", svg.encode())
             write_atomically(folder / "figures" / f"{name}.png", vl_convert.svg_to_png(svg, scale=PNG_SCALE))
         for name, text in csv.items():
@@ -82,11 +82,6 @@ def _figures(frames: Frames) -> list[tuple[str, pl.DataFrame, dict[str, Any]]]:
     return out
 
 
-def _vega_lite() -> str:
-    """The newest Vega-Lite that the converter has: the one in the page's bundle too."""
-    return max(vl_convert.get_vegalite_versions(), key=lambda version: [int(part) for part in version.split(".")])
-
-
 def _page(
     frames: Frames,
     table: pl.DataFrame,
@@ -111,7 +106,7 @@ def _page(
             "title": escape(plan.get("title") or first["study"]),
             "study": escape(first["study"]),
             "scale": escape(first["scale"]),
-            "headline": escape(headline),
+            "headline": escape(headline.replace(" %", "\u00a0%")),
             "seed_warning": '<p class="warning">One seed: intervals speak of facts only, not of other worlds or trainings.</p>' if one_seed else "",
             "facts": _table.facts(frames),
             "notes": _notes([*notes, *changed, *_table.warnings(frames)]),

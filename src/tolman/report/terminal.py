@@ -4,10 +4,15 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, SpinnerColumn, Task, TextColumn
 from rich.table import Table
 from rich.text import Text
+
+from tolman.report._table import duration, quantity
+
+MOST_CHECKS = 6
+"""So many of a claim's checks are shown in the ledger; all of them where a claim is asked for by its id."""
 
 
 def span(seconds: float | None) -> str:
@@ -103,15 +108,59 @@ class RunProgress:
         return None if finished < 0.02 or elapsed < 2 else elapsed * (len(self.done) - finished) / finished
 
 
-def claims_table(rows: Sequence[tuple[str, str, str, str, str]]) -> Table:
-    """Id, claim, verdict, key numbers, scale."""
-    table = Table(title="The claims", title_justify="left", show_lines=True)
-    for name, options in (("id", {}), ("claim", {"ratio": 4}), ("verdict", {"ratio": 2}), ("numbers", {"ratio": 4}), ("scale", {})):
-        table.add_column(name, **options)  # type: ignore[arg-type]
-    for row in rows:
-        style = {"holds": "green", "does not hold here": "red", "not run": "dim"}.get(row[2], "")
-        table.add_row(row[0], row[1], Text(row[2], style=style), row[3], row[4])
+def ledger(verdicts: Sequence[Mapping[str, Any]], *, full: bool = False) -> RenderableType:
+    """A block for each claim: verdict, claim, key numbers with intervals, what they come from and its cost. `verdicts` are what `tolman claims --json` prints.
+
+    Of many checks the first and those that fail are shown; `full` shows all, and the rule.
+    """
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column()
+    for verdict in verdicts:
+        name = verdict["verdict"]
+        style = {"holds": "green", "does not hold here": "red", "not run": "dim"}.get(name, "yellow")
+        parts: list[RenderableType] = [Text(name, style=f"bold {style}"), Text(verdict["claim"])]
+        if full:
+            parts.append(Text(f"Rule: {verdict['rule']}.", style="italic"))
+        if not verdict["runs"]:
+            claim = Text.assemble(("not run  ", "dim"), verdict["claim"])
+            parts = [
+                claim,
+                *parts[2:],
+                *([Text(f"Decided by: tolman run {', '.join(verdict['studies'])}", style="dim")] if full and verdict["studies"] else []),
+            ]
+        else:
+            parts += [_checks(verdict["checks"], full), *(Text(_ran(run), style="dim") for run in verdict["runs"])]
+            parts += [Text(verdict["note"])] if full and verdict["note"] else []
+        table.add_row(verdict["id"], Group(*parts, Text()))
     return table
+
+
+def _checks(checks: Sequence[Mapping[str, Any]], full: bool) -> RenderableType:
+    """What was measured, with its interval, beside what it must be."""
+    shown = checks if full or len(checks) <= MOST_CHECKS else [c for i, c in enumerate(checks) if i < MOST_CHECKS - 2 or not c["holds"]][:MOST_CHECKS]
+    grid = Table.grid(padding=(0, 2))
+    for column in ({"no_wrap": True}, {}, {"no_wrap": True}, {"no_wrap": True}, {"no_wrap": True, "style": "dim"})[: 5 if full else 4]:
+        grid.add_column(**column)  # type: ignore[arg-type]
+    for c in shown:
+        more = (f"n = {c['n']}, {c['seeds']} seed{'s' * (c['seeds'] != 1)}",) if full else ()
+        must = c["must"].replace(" (whole interval)", ", surely")
+        mark = Text("ok", style="green") if c["holds"] else Text("no", style="red")
+        mean, low, high = (f"{c[k]:.{3 if full else 2}f}" for k in ("mean", "low", "high"))
+        grid.add_row(mark, Text(c["what"]), Text(f"{mean} [{low}, {high}]"), must, *more)
+    left = [c for c in checks if c not in shown]
+    if left:
+        failing = sum(not c["holds"] for c in left)
+        grid.add_row("", f"and {len(left)} more, " + (f"{failing} of them not as claimed" if failing else "all as claimed"), "", "")
+    return grid
+
+
+def _ran(run: Mapping[str, Any]) -> str:
+    """`reversals-quick: 3 seeds, 9 trainings of 0.57 M parameters, 54 TFLOPs in 17 min`."""
+    span = run["parameters"]
+    each = "" if span is None else " of " + " to ".join(dict.fromkeys(f"{n / 1e6:.2g}" for n in span)) + " M parameters"
+    seeds, trainings = f"{run['seeds']} seed{'s' * (run['seeds'] != 1)}", f"{run['trainings']} training{'s' * (run['trainings'] != 1)}"
+    return f"{run['name']}: {seeds}, {trainings}{each}, {quantity(run['train_flops'])}FLOPs in {duration(run['train_s'])}"
 
 
 def listing(title: str, rows: Sequence[tuple[str, str]]) -> RenderableType:

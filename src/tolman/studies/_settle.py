@@ -1,12 +1,17 @@
 """Verdicts on claims, from the records in a folder of runs."""
 
+import json
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from tolman.core.discovery import module, names
-from tolman.core.errors import UserError
+from tolman.core.errors import UserError, suggest
 from tolman.run.frames import Frames
 from tolman.run.plan import read_plan
 from tolman.studies._ledger import LEDGER
@@ -18,40 +23,55 @@ BENCHMARKS = {"C01": 3, "C10": 2, "C20": 2}
 
 
 @dataclass(frozen=True)
+class Ran:
+    """The run of a study that speaks of a claim: its folder's name, how large it was, and what all of it cost."""
+
+    name: str
+    study: str
+    scale: str
+    seeds: int
+    trainings: int
+    questions: int
+    parameters: tuple[int, int] | None
+    """Of the smallest and the largest model; None where a backend does not say."""
+    train_flops: float
+    train_s: float
+    ask_flops: float
+    ask_s: float
+
+    @classmethod
+    def of(cls, name: str, plan: dict[str, Any], frames: Frames) -> "Ran":
+        cells, trainings = frames.cells, frames.cells.unique("train_fingerprint")
+        sizes = cells["parameters"].drop_nulls()
+        cost = {f"{phase}_{unit}": float(t[f"{phase}_{unit}"].sum()) for phase, t in (("train", trainings), ("ask", cells)) for unit in ("flops", "s")}
+        generated = {f"train_{unit}": cost[f"train_{unit}"] + float(trainings[f"generate_{unit}"].sum()) for unit in ("flops", "s")}
+        span = (int(sizes.min()), int(sizes.max())) if len(sizes) == len(cells) else None  # type: ignore[arg-type]
+        return cls(name, plan["study"], plan["scale"], cells["seed"].n_unique(), len(trainings), int(cells["n_questions"].sum()), span, **(cost | generated))
+
+
+@dataclass(frozen=True)
 class Verdict:
-    """A claim, and what the records of one run say of it (`run` is empty where none speaks)."""
+    """A claim, and what the records of its `runs` say of it (none where it was not run)."""
 
     id: str
-    run: str = ""
     outcome: Outcome | None = None
-    train_flops: float = float("nan")
-    train_s: float = float("nan")
+    runs: tuple[Ran, ...] = ()
 
     @property
     def verdict(self) -> str:
         return self.outcome.verdict if self.outcome else "not run"
 
-    def numbers(self) -> str:
-        return "; ".join(f"{c.what}: {c.measured} (must be {c.must})" for c in self.outcome.checks) if self.outcome else ""
-
-    def row(self) -> tuple[str, str, str, str, str]:
-        return self.id, LEDGER[self.id].says, self.verdict, self.numbers(), self.run
-
-    def in_full(self) -> str:
-        """The claim, its rule, each check with its numbers, and what it ran on."""
-        lines = [f"{self.id}: {LEDGER[self.id].says}", f"  rule: {LEDGER[self.id].rule}", f"  verdict: {self.verdict}"]
-        if self.outcome:
-            lines += [
-                f"  {'ok ' if c.holds else 'NO '} {c.what}: {c.measured}, must be {c.must} (n = {c.measured.n}, {c.measured.seeds} seeds)"
-                for c in self.outcome.checks
-            ]
-            lines += [f"  {self.outcome.note}"] if self.outcome.note else []
-            lines += [f"  from {self.run}; its trainings took {self.train_flops:.2g} FLOPs, {self.train_s:.0f} s"]
-        return "\n".join(lines)
+    @property
+    def run(self) -> str:
+        return ", ".join(ran.name for ran in self.runs)
 
     def to_dict(self) -> dict[str, Any]:
-        checks = [{"what": c.what, "must": c.must, "holds": c.holds, **c.measured.to_dict()} for c in self.outcome.checks] if self.outcome else []
-        return {"id": self.id, "claim": LEDGER[self.id].says, "rule": LEDGER[self.id].rule, "verdict": self.verdict, "run": self.run, "checks": checks}
+        """What `tolman claims --json` prints, and what the ledger and the pages of the claims are made from."""
+        about = {"id": self.id, "claim": LEDGER[self.id].says, "rule": LEDGER[self.id].rule, "verdict": self.verdict, "studies": deciding(self.id)}
+        if self.outcome is None:
+            return about | {"run": "", "runs": [], "note": "", "checks": []}
+        checks = [{"what": c.what, "must": c.must, "threshold": c.threshold, "holds": c.holds, **c.measured.to_dict()} for c in self.outcome.checks]
+        return about | {"run": self.run, "runs": [asdict(ran) for ran in self.runs], "note": self.outcome.note, "checks": checks}
 
 
 def committed_results() -> Path:
@@ -62,36 +82,67 @@ def committed_results() -> Path:
     raise UserError("there is no folder results/ here; name one that holds runs with --results, such as runs")
 
 
+def known(ids: Sequence[str]) -> list[str]:
+    """The ids in capitals. Raises UserError for one that is not in the ledger, naming the nearest by number."""
+    for i in ids:
+        if i.upper() not in LEDGER:
+            digits = re.sub(r"\D", "", i)
+            near = f"did you mean {min(LEDGER, key=lambda k: abs(int(k[1:]) - int(digits)))!r}?" if digits else suggest(i.upper(), LEDGER)
+            raise UserError(f"there is no claim {i!r}; {near}")
+    return [i.upper() for i in ids]
+
+
+@cache
+def studies() -> dict[str, Any]:
+    """Every study's module by name. Looking through what is installed takes milliseconds, so it is done once."""
+    return {name: module("studies", name) for name in names("studies")}
+
+
+def deciding(id: str) -> list[str]:
+    """The studies whose records decide a claim."""
+    return [name for name, study in studies().items() if id in study.claims]
+
+
 def studies_of(ids: Sequence[str]) -> list[str]:
     """The studies whose records decide these claims. Raises UserError for a claim that no study decides yet."""
     found: dict[str, None] = {}
     for i in ids:
-        mine = [name for name in names("studies") if i in module("studies", name).claims]
-        if not mine:
+        if not (mine := deciding(i)):
             raise UserError(f"no study decides {i} yet")
         found.update(dict.fromkeys(mine))
     return list(found)
 
 
-def settle(results: Path, ids: Sequence[str]) -> list[Verdict]:
-    """A verdict for each claim. Each study that speaks of it does so with its largest run that has the seeds; a claim of several studies needs all of them."""
-    runs = [(folder, read_plan(folder)) for folder in sorted(results.iterdir()) if (folder / "plan.json").is_file()]
+def runs_in(results: Path, scale: str | None = None) -> list[tuple[Path, dict[str, Any]]]:
+    """The folders in `results` that hold the run of a study there is (at `scale`, if given), each with its plan."""
+    found = [(folder, read_plan(folder)) for folder in sorted(results.iterdir()) if (folder / "plan.json").is_file()]
+    return [(folder, plan) for folder, plan in found if plan["study"] in studies() and plan["scale"] in ((scale,) if scale else SCALES)]
+
+
+def largest(results: Path, study: str) -> Path | None:
+    """The folder of the study's largest run that has the seeds, None if there is no run."""
+    mine = [(len(plan["seeds"]) >= 3, SCALES.index(plan["scale"]), folder) for folder, plan in runs_in(results) if plan["study"] == study]
+    return max(mine)[2] if mine else None
+
+
+def settle(results: Path, ids: Sequence[str], scale: str | None = None) -> list[Verdict]:
+    """A verdict for each claim. Each study that speaks of it does so with its largest run that has the seeds (of `scale`, if given); a claim of several studies needs
+    all of them."""
+    runs = runs_in(results, scale)
     loaded: dict[Path, Frames] = {}
     verdicts = []
     for i in ids:
         best: dict[str, tuple[tuple[bool, int], Verdict]] = {}
         for folder, plan in runs:
-            if plan["study"] not in names("studies") or i not in (study := module("studies", plan["study"])).claims:
+            study = studies()[plan["study"]]
+            if i not in study.claims:
                 continue
             if folder not in loaded:
                 loaded[folder] = Frames.read(folder)
-            frames = loaded[folder]
-            trainings = frames.cells.unique("train_fingerprint")
-            outcome = study.claims[i](frames)
+            outcome = study.claims[i](loaded[folder])
             rank = outcome.seeds >= 3, SCALES.index(plan["scale"])
-            found = Verdict(i, folder.name, outcome, float(trainings["train_flops"].sum()), float(trainings["train_s"].sum()))
             if plan["study"] not in best or rank > best[plan["study"]][0]:
-                best[plan["study"]] = rank, found
+                best[plan["study"]] = rank, Verdict(i, outcome, (Ran.of(folder.name, plan, loaded[folder]),))
         verdicts.append(joined(i, [found for _, found in best.values()]))
     return verdicts
 
@@ -107,4 +158,24 @@ def joined(id: str, found: Sequence[Verdict]) -> Verdict:
     missing = f"{len(found)} of the {needed} benchmarks that the rule asks for" if len(found) < needed else ""
     notes, measured = " ".join(dict.fromkeys(o.note for o in outcomes if o.note)), "; ".join(o.measured for o in outcomes if o.measured)
     outcome = Outcome(tuple(c for o in outcomes for c in o.checks), notes, missing or " ".join(o.open for o in outcomes if o.open), measured)
-    return Verdict(id, ", ".join(v.run for v in found), outcome, sum(v.train_flops for v in found), sum(v.train_s for v in found))
+    return Verdict(id, outcome, tuple(ran for v in found for ran in v.runs))
+
+
+def together(runs: Sequence[Frames]) -> Frames:
+    """The tables of several runs as one."""
+    return Frames(*(pl.concat([getattr(run, name) for run in runs]) for name in ("cells", "items", "trainings")))
+
+
+def sizes(frames: Frames) -> tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]:
+    """What a run was, from its configurations: the fields that all its trainings share, and for each training those that differ.
+
+    A field reads `dataset.entities`; labels, seeds and what is only asked differently are left out, and fields that only some have are None elsewhere.
+    """
+    flat: dict[str, dict[str, Any]] = {}
+    for training, text in frames.cells.select("training", "config").unique("training", maintain_order=True).iter_rows():
+        config = json.loads(text)
+        flat[training] = {f"{part}.{k}": v for part in ("dataset", "model", "train_time") for k, v in config[part].items() if k not in ("is", "device")}
+    every = list(dict.fromkeys(name for fields in flat.values() for name in fields))
+    same = [name for name in every if len({json.dumps(fields.get(name)) for fields in flat.values()}) == 1]
+    common = {name: next(iter(flat.values()))[name] for name in same}
+    return common, [(training, {name: fields.get(name) for name in every if name not in common}) for training, fields in flat.items()]

@@ -1,8 +1,9 @@
 """What a study file provides, and how its claims are decided."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import polars as pl
 
@@ -11,6 +12,13 @@ from tolman.run.cell import Cell
 from tolman.run.frames import Frames
 
 MIN_SEEDS = 3
+
+
+class Picture(NamedTuple):
+    """The figure that shows a claim best: its name in `report/figures`, and other studies whose records it shows beside the claim's own."""
+
+    figure: str
+    beside: tuple[str, ...] = ()
 
 
 class Study(Protocol):
@@ -26,7 +34,7 @@ class Study(Protocol):
         ...
 
     claims: dict[str, Callable[[Frames], "Outcome"]]
-    """Claim id -> the rule, applied to the study's records."""
+    """Claim id -> the rule, applied to the study's records. A study may also name `pictures`, claim id -> Picture; others are shown by the checks of their rule."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,8 @@ class Check:
     measured: Estimate
     must: str
     holds: bool
+    threshold: float = math.nan
+    """The number in `must`."""
 
 
 @dataclass(frozen=True)
@@ -103,13 +113,13 @@ def gain_difference(a: tuple[pl.DataFrame, pl.DataFrame], b: tuple[pl.DataFrame,
 
 def at_least(what: str, measured: Estimate, threshold: float) -> Check:
     """The mean must reach `threshold` (the interval is shown, not asked to clear it: it cannot for thresholds near 1)."""
-    return Check(what, measured, f">= {threshold:g}", measured.mean >= threshold)
+    return Check(what, measured, f">= {threshold:g}", measured.mean >= threshold, threshold)
 
 
 def at_most(what: str, measured: Estimate, threshold: float) -> Check:
-    return Check(what, measured, f"<= {threshold:g}", measured.mean <= threshold)
+    return Check(what, measured, f"<= {threshold:g}", measured.mean <= threshold, threshold)
 
 
 def surely_above(what: str, measured: Estimate, threshold: float) -> Check:
     """The whole interval must lie above `threshold`: for differences."""
-    return Check(what, measured, f"> {threshold:g} (whole interval)", measured.low > threshold)
+    return Check(what, measured, f"> {threshold:g} (whole interval)", measured.low > threshold, threshold)

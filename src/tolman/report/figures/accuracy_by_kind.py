@@ -47,7 +47,7 @@ def draw(rows: pl.DataFrame) -> alt.FacetChart:
         base.mark_point(filled=True, size=75, opacity=1).encode(x=x, y=y, color=asking, shape=alt.Shape("asking:N", scale=shape), tooltip=tooltip),
     ).properties(width=width, height=height * LINE_PX)
     subtitle = f"Shaded: latent kinds, never trained in the form that is asked. {_theme.intervals_said(rows)}"
-    return layers.facet(facet=alt.Facet("training:N", sort=trainings, header=_theme.header(width)), columns=columns).properties(
+    return layers.facet(facet=alt.Facet("training:N", sort=trainings, header=_theme.header(width, trainings)), columns=columns).properties(
         usermeta={"left": 130, "gap": 28}, title=_theme.heading(__doc__, subtitle, columns * width + 150)
     )
 

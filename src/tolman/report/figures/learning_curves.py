@@ -69,7 +69,7 @@ def _section(part: pl.DataFrame, rows: pl.DataFrame, *, first: bool, last: bool)
     axis = alt.Axis(format="%", values=[0, 0.5, 1], **above)  # type: ignore[arg-type]
     most = float(rows["step"].max() or 1)  # type: ignore[arg-type]
     x = alt.X(
-        "step:Q", title="training step" if last else None, scale=alt.Scale(domain=[0, most], nice=False), axis=alt.Axis(format="~s", tickCount=4, grid=False)
+        "step:Q", title="training step" if last else None, scale=alt.Scale(domain=[0, most], nice=False), axis=alt.Axis(format=",.0f", tickCount=4, grid=False)
     )
     y = alt.Y("accuracy:Q", title=part["label"][0] + group, scale=alt.Scale(domain=[0, 1], nice=False, padding=4), axis=axis)
     asking, dashed = alt.Color("asking:N", scale=colour), alt.StrokeDash("asking:N", scale=dash)
@@ -82,7 +82,7 @@ def _section(part: pl.DataFrame, rows: pl.DataFrame, *, first: bool, last: bool)
         mean.mark_line(strokeWidth=2.5).encode(x=x, y=y, color=asking, strokeDash=dashed),
         mean.mark_circle(size=90, fillOpacity=0).encode(x=x, y=y, tooltip=_tooltip()),
     ).properties(width=width, height=HEIGHT_PX)
-    header = _theme.header(width, padding=28)
+    header = _theme.header(width, trainings, padding=28)
     if not first:
         header.labelExpr = "''"
     return layers.facet(facet=alt.Facet("training:N", sort=trainings, header=header), columns=columns)
