@@ -105,7 +105,7 @@ def lines(results: Path, verdict: Any, *, pictured: bool) -> Iterator[str]:
 
 def run_lines(results: Path, ran: Any) -> Iterator[str]:
     """One run: its study, size, machine and cost, the sizes that all its trainings share and a table of those that differ."""
-    from tolman.report._table import duration, quantity
+    from tolman.report._quantities import duration, quantity
     from tolman.run.frames import Frames
     from tolman.studies._settle import sizes, studies
 

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
-from tolman.report._table import duration, quantity
+from tolman.report._quantities import duration, quantity
 
 MOST_CHECKS = 6
 """So many of a claim's checks are shown in the ledger; all of them where a claim is asked for by its id."""
