@@ -3,7 +3,6 @@
 import json
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -48,10 +47,6 @@ class Server:
         self.http.server_close()
         self.thread.join()
 
-    def count(self) -> Counter[str]:
-        """How often each question (or text to score) was asked."""
-        return Counter(body["prompt"] if "prompt" in body else body["messages"][-1]["content"] for body in self.seen)
-
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
@@ -63,7 +58,7 @@ class Handler(BaseHTTPRequestHandler):
         with self.owner.lock:
             self.owner.seen.append(self.body)
             self.owner.at.append(time.monotonic())
-            self.owner.headers.append(dict(self.headers))
+            self.owner.headers.append({name.lower(): value for name, value in self.headers.items()})
             self.owner.busy += 1
             self.owner.most_busy = max(self.owner.most_busy, self.owner.busy)
             reply = self.owner.faults.pop(0) if self.owner.faults else self.owner.always(self.body)

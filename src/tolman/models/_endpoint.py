@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
@@ -92,7 +93,7 @@ class Endpoint:
         except openai.BadRequestError as error:
             if not (error.code or "").startswith("content_"):  # such as content_filter, content_policy_violation
                 raise
-            answer = {REFUSED: error.message[:_CUT]}
+            answer = {REFUSED: _said(error)[:_CUT]}
         if self.cache is not None and ("choices" in answer or REFUSED in answer):
             self._write(self.cache, key, self._request(path, body) | {"answer": answer})
         return answer
@@ -126,7 +127,7 @@ class Endpoint:
         try:
             kept = json.loads(file.read_bytes())
             return kept["answer"] if {name: kept[name] for name in ("base_url", "path", "body")} == self._request(path, body) else None
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{file} holds no answer of an endpoint ({error!r}); delete it, and it will be asked for again") from error
@@ -142,7 +143,8 @@ class Endpoint:
                 os.fsync(handle.fileno())
             os.replace(scratch, file)
         except OSError as error:
-            scratch.unlink(missing_ok=True)
+            with suppress(OSError):
+                scratch.unlink()
             raise UserError(f"cannot keep answers in {cache}: {error.strerror}; set model.cache to a folder that can be written") from error
 
     # -- what went wrong -------------------------------------------------------------------------------------------------------
@@ -162,7 +164,7 @@ class Endpoint:
             return f"{self.base_url} cannot be reached or breaks the connection, {tried}: check model.base_url and that it is running"
         if not isinstance(error, openai.APIStatusError):
             raise error
-        said = self._quote(error.message)
+        said = self._quote(_said(error))
         if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
             return f"{self.base_url} refuses the key in the environment variable {self.key_variable or '(none: see model.key_variable)'}"
         if isinstance(error, openai.RateLimitError):
@@ -186,6 +188,11 @@ class Endpoint:
         if self.cache is None:
             return f"; {done} of {len(under_way)} answers came before, and are lost because model.cache names no folder" if done else ""
         return f"; {done} of {len(under_way)} answers came before and are kept: the same command goes on from there"
+
+
+def _said(error: "openai.APIStatusError") -> str:
+    """The endpoint's own words where it sent any, else the library's."""
+    return str(error.body["message"]) if isinstance(error.body, dict) and error.body.get("message") else error.message
 
 
 def _file(cache: Path, key: str) -> Path:
