@@ -145,11 +145,12 @@ class OpenAIModel:
         choice = _choice(answer)
         message = choice.get("message") or {}
         text, why = message.get("content"), choice.get("finish_reason")
-        if not choice or (not isinstance(text, str) and why != "content_filter" and not message.get("refusal")):
+        refused = bool(message.get("refusal")) or why == "content_filter"
+        if not refused and not isinstance(text, str):
             self.meter.add(Cost(flops=math.nan, dollars=math.nan))
             return Generation(json.dumps(answer.get("error", answer))[:300], 0, math.nan, False, Verdict.FAILED)
         tokens = self._book(answer)
-        if message.get("refusal") or why == "content_filter":
+        if refused or text is None:
             return Generation(message.get("refusal") or text or "", tokens, math.nan, True, Verdict.REFUSED)
         listed = (choice.get("logprobs") or {}).get("content")
         nats = math.fsum(token["logprob"] for token in listed) if listed is not None else math.nan
