@@ -1,6 +1,7 @@
 """BM25 against the formula in NumPy, static embeddings against the library that they come from, rank fusion against the closed form; what a copy of a document counts for."""
 
 import importlib.util
+import io
 import json
 import logging
 import math
@@ -8,11 +9,14 @@ import re
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 from safetensors.numpy import load_file
 
+import report_frames
 from tolman.core.component import Component
 from tolman.core.data import Corpus, Document, Kind, Question
 from tolman.core.discovery import component
@@ -25,8 +29,11 @@ from tolman.memory.dense import Dense
 from tolman.memory.hybrid import Hybrid
 from tolman.memory.oracle import Oracle
 from tolman.models.bigram import Bigram
+from tolman.report import _table, summary, terminal
 from tolman.run.cell import Cell
 from tolman.run.execute import answer
+from tolman.run.frames import recall
+from tolman.run.plan import result_rows
 from tolman.scoring.exact import Exact
 from tolman.test_time.closed_book import ClosedBook
 from tolman.test_time.retrieval import Retrieval
@@ -258,3 +265,30 @@ def test_recall_needs_every_supporting_document_and_is_unknown_where_there_is_no
     assert shown["oracle"] == [None if kind == "nowhere" else True for kind in kinds]
     assert shown["bm25"] == [{"nowhere": None, "recall": True, "two_hop": False}[kind] for kind in kinds]  # one document cannot be two
     assert json.dumps(shown)
+
+
+def test_recall_stands_beside_accuracy_in_every_table():
+    frames = report_frames.build(seeds=2, trainings=(report_frames.FRESH,), askings=(report_frames.CLOSED, report_frames.ORACLE))
+    hidden = pl.col("asking").eq(report_frames.ORACLE) & pl.col("kind").eq("heldout_reversal") & pl.col("cluster").hash(0).mod(2).eq(0)
+    items = frames.items.with_columns(support_shown=pl.when(hidden).then(False).otherwise("support_shown"))
+    frames = replace(frames, items=items)
+    asked = items.filter(pl.col("asking") == report_frames.ORACLE, pl.col("kind") == "heldout_reversal")
+    share = asked["support_shown"].sum() / len(asked)
+    assert 0 < share < 1 and recall(asked).mean == pytest.approx(share) and recall(asked).low < share < recall(asked).high
+    table = summary.estimates(frames)
+    of = {(row["asking"], row["kind"]): row for row in table.to_dicts()}
+    assert of[report_frames.ORACLE, "heldout_reversal"]["recall"] == pytest.approx(share)
+    assert of[report_frames.ORACLE, "heldout_forward"]["recall"] == 1.0 and math.isnan(of[report_frames.CLOSED, "heldout_forward"]["recall"])
+    rows = {(row["asking"], row["kind"], row["seed"]): row for row in result_rows(frames)}
+    assert rows[report_frames.CLOSED, "heldout_forward", 0]["recall"] is None and rows[report_frames.ORACLE, "heldout_forward", 1]["recall"] == 1.0
+    console = Console(width=300, record=True, file=io.StringIO())
+    console.print(terminal.results_table(table.to_dicts(), "title"))
+    text = console.export_text()
+    assert f"found {100 * share:.0f}" in text and "found 100" in text and "(recall@k)" in text
+    page = _table.table(table)
+    assert "Recall@k" in page and f"{100 * share:.1f} %" in page and "Recall@k is the share" in _table.note(table)
+    closed = table.filter(pl.col("asking") == report_frames.CLOSED)
+    assert "Recall@k" not in _table.table(closed) and "Recall@k" not in _table.note(closed)
+    console = Console(width=300, record=True, file=io.StringIO())
+    console.print(terminal.results_table(closed.to_dicts(), "title"))
+    assert "found" not in console.export_text()
