@@ -2,6 +2,7 @@
 
 import json
 import math
+import threading
 import time
 from pathlib import Path
 
@@ -37,6 +38,12 @@ def live(server: Server, **fields) -> OpenAIModel:
 
 def texts(rows) -> list[list[str]]:
     return [[g.text for g in row] for row in rows]
+
+
+def until(happened, limit_s: float = 5.0) -> None:
+    end = time.monotonic() + limit_s
+    while not happened() and time.monotonic() < end:
+        time.sleep(0.005)
 
 
 # -- what is sent ---------------------------------------------------------------------------------------------------------------------------------------
@@ -79,7 +86,7 @@ def test_no_more_requests_than_allowed_are_under_way(concurrency):
     with Server() as server:
         plain = texts(live(server).generate(PROMPTS, max_tokens=2))
         server.most_busy = 0
-        server.always = lambda body: lambda h: (time.sleep(0.05), h.serve())
+        server.always = lambda body: lambda h: (until(lambda: server.most_busy >= concurrency), h.serve())
         assert texts(live(server, concurrency=concurrency).generate(PROMPTS, max_tokens=2)) == plain
         assert server.most_busy == concurrency
 
@@ -145,8 +152,8 @@ def test_a_fault_that_passes_changes_nothing(fault):
 
 
 def test_a_silent_endpoint_is_asked_again():
-    with Server(lambda h: (time.sleep(0.8), h.serve())) as server:
-        assert live(server, timeout_s=0.25).generate(PROMPTS[:1], max_tokens=2)[0][0].text
+    with Server(lambda h: (time.sleep(1.5), h.serve())) as server:
+        assert live(server, timeout_s=0.7).generate(PROMPTS[:1], max_tokens=2)[0][0].text
         assert len(server.seen) == 2
 
 
@@ -203,12 +210,21 @@ def test_answers_before_a_failure_are_kept_and_the_next_run_goes_on(tmp_path):
 
 
 def test_requests_under_way_when_another_fails_are_kept(tmp_path):
+    arrived, failed = threading.Event(), threading.Event()
+
+    def refuse(h: Handler) -> None:
+        arrived.wait(20)
+        h.error(403)
+        failed.set()
+
     def slow(h: Handler) -> None:
-        time.sleep(0.3)
+        arrived.set()
+        failed.wait(20)
+        time.sleep(0.2)
         h.serve()
 
     with Server() as server:
-        server.always = lambda body: (lambda h: h.error(403)) if body["messages"][-1]["content"].endswith(PROMPTS[0].question) else slow
+        server.always = lambda body: refuse if body["messages"][-1]["content"].endswith(PROMPTS[0].question) else slow
         with pytest.raises(UserError, match="1 of 2 answers came before and are kept"):
             live(server, cache=str(tmp_path), concurrency=2).generate(PROMPTS[:2], max_tokens=2)
     assert len(list(tmp_path.rglob("*.json"))) == 1
