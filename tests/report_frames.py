@@ -182,7 +182,7 @@ def _items(corpus: Corpus, questions: tuple[Question, ...], training: str, askin
             "question": question.id, "kind": question.kind, "cluster": question.cluster, "question_text": text,
             "prompt": "\n".join((*(d.text for d in documents), *([HOSTILE] if hostile else []), text)), "answer": answer, "expected": list(question.answers),
             "choices": list(question.choices), "verdict": verdict, "correct": right, "scores_nats": scores,
-            "support_shown": any(d.id in question.support for d in documents),
+            "support_shown": {d.id for d in documents} >= set(question.support) if question.support and documents else None,
         }  # fmt: skip
 
 

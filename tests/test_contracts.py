@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 import report_frames
+from endpoint_server import served
 from planted import FAULTS, Planted
 from planted_components import (
     FAULTY_METHODS,
@@ -60,7 +61,7 @@ def test_discovery_finds_what_there_is():
 
 
 @pytest.mark.parametrize("address", FOUND)
-def test_component_keeps_its_contract(address):
+def test_component_keeps_its_contract(address, tmp_path):
     found = smallest(component(address))
     check_component(found)
     folder = address.split("/")[0]
@@ -68,7 +69,8 @@ def test_component_keeps_its_contract(address):
         size = len(found.build(0).documents)
         assert size <= MOST_DOCUMENTS, f"{address} builds {size} documents at its smallest: give the class an `example` with smaller fields"
     if folder in CHECKS:
-        CHECKS[folder](found)
+        with served(found, tmp_path) as ready:
+            CHECKS[folder](ready)
 
 
 @pytest.mark.parametrize("name", FIGURES)

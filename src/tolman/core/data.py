@@ -14,7 +14,8 @@ class Document:
 
     `targets` are the character spans (start, end) that the rest of the text lets one predict; training takes its loss there only.
     None means everywhere. `role` says what the document is: an `experience` states something about the world and may be put in
-    context or retrieved; an `exercise` (an in-context sequence, filler) only trains a skill.
+    context or retrieved; an `exercise` (an in-context sequence, filler) only trains a skill. `copy_of` is the id of the first document
+    that states the same, where this is another copy of it (in other filler); it says nothing new, so it is no part of a corpus's digest.
     """
 
     id: str
@@ -22,6 +23,7 @@ class Document:
     provenance: str = "world"
     targets: tuple[tuple[int, int], ...] | None = None
     role: str = "experience"
+    copy_of: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,19 @@ class Corpus:
     def by_id(self) -> dict[str, Document]:
         return {d.id: d for d in self.documents}
 
+    @cached_property
+    def wordings(self) -> dict[str, frozenset[str]]:
+        """Document id -> every text that states what it states: its own, and its copies'."""
+        texts: dict[str, set[str]] = {}
+        for d in self.documents:
+            texts.setdefault(d.copy_of or d.id, set()).add(d.text)
+        return {d.id: frozenset(texts[d.copy_of or d.id]) for d in self.documents}
+
+    def supported(self, question: "Question", texts: Iterable[str]) -> bool:
+        """Whether every supporting document of the question, or a copy of it, is among `texts`."""
+        shown = set(texts)
+        return all(not shown.isdisjoint(self.wordings[id]) for id in question.support)
+
     @property
     def experiences(self) -> tuple[Document, ...]:
         """The documents that may be put in context or retrieved."""
@@ -117,12 +132,16 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """What a model wrote: its text, how many tokens, the sum of their log-probabilities in nats, and whether it ended by itself (not by the limit)."""
+    """What a model wrote: its text, how many tokens, the sum of their log-probabilities in nats, and whether it ended by itself (not by the limit).
+
+    `verdict` is `refused` or `failed` where the model gave no answer that could be judged; scorings pass it on.
+    """
 
     text: str
     tokens: int
     nats: float
     finished: bool
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True, slots=True)

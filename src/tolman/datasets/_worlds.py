@@ -60,12 +60,15 @@ class Filler:
         return [pool[i] for i in draw.integers(0, len(pool), n).tolist()]
 
 
-def told(statements: Sequence[tuple[str, Line]], filler: Filler, draw: np.random.Generator, provenance: str = "world") -> Iterator[Document]:
-    """Experiences, one statement each, given as (id, line), with filler around them."""
+def told(
+    statements: Sequence[tuple[str, Line]], filler: Filler, draw: np.random.Generator, provenance: str = "world", *, copy: int | None = None
+) -> Iterator[Document]:
+    """Experiences, one statement each, given as (id, line), with filler around them. Of statements told several times, `copy` is which time this is: ids get it."""
     before, after = (filler.drawn(pools, filler.most, len(statements), draw) for pools in (filler.prefixes, filler.suffixes))
     for (id, (statement, target)), prefix, suffix in zip(statements, before, after, strict=True):
         end = len(prefix) + len(statement)
-        yield Document(id, f"{prefix}{statement}{suffix}", provenance, ((end - target, end),))
+        name, first = (id, "") if copy is None else (f"{id}:{copy}", f"{id}:0" if copy else "")
+        yield Document(name, f"{prefix}{statement}{suffix}", provenance, ((end - target, end),), copy_of=first)
 
 
 def in_context(sequences: Iterable[Sequence[Line]], filler: Filler, draw: np.random.Generator, provenance: str, name: str = "episode") -> Iterator[Document]:

@@ -164,7 +164,7 @@ class _World:
         seldom = [(f"species:{s}-{t}", self.species_has(s, t, self.value[s][t])) for s, role in enumerate(self.role) if role != "background" for t in traits]
         for name, lines, copies in (("often", often, spec.copies), ("stated", seldom, spec.stated)):
             for copy in range(copies):
-                yield from told([(f"{id}:{copy}", line) for id, line in lines], self.filler, self.stream("filler", name, copy))
+                yield from told(lines, self.filler, self.stream("filler", name, copy), copy=copy)
 
     def episodes(self) -> Iterator[Document]:
         if self.spec.episodes != "none":

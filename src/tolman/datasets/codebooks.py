@@ -169,7 +169,7 @@ class _World:
     def definitions(self) -> Iterator[Document]:
         lines = [(f"definition:{b}-{s}", self.definition(b, s)) for b in range(self.spec.books) for s in range(self.spec.symbols)]
         for copy in range(self.spec.copies):
-            yield from told([(f"{id}:{copy}", line) for id, line in lines], self.filler, rng(self.seed, "codebooks", "definitions", copy))
+            yield from told(lines, self.filler, rng(self.seed, "codebooks", "definitions", copy), copy=copy)
 
     def encodings(self) -> Iterator[Document]:
         """Sequences of trained symbols; the first symbols go through all of them in turn. One that is asked loses its last symbol."""

@@ -160,7 +160,7 @@ class _World:
         pairs = [(f"word:{x}:{y}:{c}", self.pair(c, x, y)) for x, y in self.directions for c in range(spec.entities + spec.relations) if self.differ(c, x, y)]
         for name, lines, copies in (("facts", facts, spec.copies), ("lexicon", pairs, spec.lexicon_copies)):
             for copy in range(copies):
-                yield from told([(f"{id}:{copy}", line) for id, line in lines], self.filler, self.stream("filler", name, copy))
+                yield from told(lines, self.filler, self.stream("filler", name, copy), copy=copy)
 
     def differ(self, concept: int, source: str, target: str) -> bool:
         return self.words_of[source][concept] != self.words_of[target][concept]

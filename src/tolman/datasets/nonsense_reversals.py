@@ -115,9 +115,10 @@ def _written(spec: NonsenseReversals, seed: int, facts: list[Fact], both: set[Fa
     draws = Draws(rng(seed, "nonsense_reversals", "lead-ins"))
     for copy in range(spec.copies):
         for number, fact in enumerate(facts):
-            yield Document(f"forward:{number}:{copy}", f"{draws.pick(LEAD_INS)} {fact.statement()}.")
+            yield Document(f"forward:{number}:{copy}", f"{draws.pick(LEAD_INS)} {fact.statement()}.", copy_of=f"forward:{number}:0" if copy else "")
             if fact in both:
-                yield Document(f"reversed:{number}:{copy}", f"{draws.pick(LEAD_INS)} {fact.reversal().statement()}.")
+                first = f"reversed:{number}:0" if copy else ""
+                yield Document(f"reversed:{number}:{copy}", f"{draws.pick(LEAD_INS)} {fact.reversal().statement()}.", copy_of=first)
 
 
 def _published(rows: list[Row]) -> tuple[list[Document], list[Fact], set[Fact]]:

@@ -159,7 +159,9 @@ class _World:
                 statements = [say(fact) for fact in facts]
                 wrapped = self.wrap(statements, rng(self.seed, "reversals", "filler", way, copy))
                 for fact, statement, (text, suffix) in zip(facts, statements, wrapped, strict=True):
-                    yield Document(_document_id(fact, way, copy), text + suffix, "world", ((len(text) - len(statement[2]), len(text)),))
+                    target = (len(text) - len(statement[2]), len(text))
+                    first = _document_id(fact, way, 0) if copy else ""
+                    yield Document(_document_id(fact, way, copy), text + suffix, "world", (target,), copy_of=first)
 
     def episodes(self) -> Iterator[Document]:
         """In-context sequences: statements, one a line, each followed somewhere later by its reverse (or by itself again).

@@ -180,7 +180,8 @@ def _told(spec: Syllogisms, seed: int, items: list[Item]) -> list[list[tuple[str
 def _documents(told: list[list[tuple[str, list[Claim]]]]) -> Iterator[Document]:
     for copy, items in enumerate(told):
         for number, (lead_in, (first, second)) in enumerate(items):
-            yield Document(_document_id(number, copy), f"{lead_in} {first.statement()}. {second.statement()}.")
+            text = f"{lead_in} {first.statement()}. {second.statement()}."
+            yield Document(_document_id(number, copy), text, copy_of=_document_id(number) if copy else "")
 
 
 def _episodes(spec: Syllogisms, seed: int, items: list[Item]) -> Iterator[Document]:

@@ -206,7 +206,7 @@ class _World:
         chains = [(self.id("chain", c.start, c.first, c.second), self.chain(c)) for c in self.stated]
         for name, lines, copies in (("facts", [*forward, *backward], spec.copies), ("chains", chains, spec.chain_copies)):
             for copy in range(copies):
-                yield from told([(f"{id}:{copy}", line) for id, line in lines], self.filler, self.stream("filler", name, copy))
+                yield from told(lines, self.filler, self.stream("filler", name, copy), copy=copy)
         if spec.episodes != "none":
             sequences = self.fresh() if spec.episodes == "fresh" else self.trained()
             yield from in_context(sequences, self.filler, self.stream("filler", "episodes"), f"episode:{spec.episodes}", f"episode:{self.number}")

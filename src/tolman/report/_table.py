@@ -49,15 +49,21 @@ def warnings(frames: Frames) -> list[str]:
 def note(table: pl.DataFrame) -> str:
     """What the columns mean, for above the table."""
     one = "One seed: intervals speak of facts only. " if table["seeds"].max() == 1 else ""
-    return f"{one}Accuracy with its 95 % interval, clustered on facts and seeds; the thin line is chance. Costs are per question and per trained model."
+    return f"{one}Accuracy with its 95 % interval, clustered on facts and seeds; the thin line is chance. {_recall(table)}Costs are per question and per trained model."
+
+
+def _recall(table: pl.DataFrame) -> str:
+    return "Recall@k is the share of questions with every supporting document in context. " if table["recall"].is_finite().any() else ""
 
 
 def table(table: pl.DataFrame) -> str:
-    """The results as a sortable table; where verdicts other than correct and wrong occur, they and `wrong` have columns."""
+    """The results as a sortable table; where documents were put in context, with recall@k; where verdicts other than correct and wrong occur, they and
+    `wrong` have columns."""
     verdicts = [v for v in Verdict if v not in (Verdict.CORRECT, Verdict.WRONG) and table[f"share_{v}"].max() > 0]  # type: ignore[operator]
     if verdicts:
         verdicts = [Verdict.WRONG, *verdicts]
-    heads = ["Training", "Asking", "Kind", "Accuracy", "Chance"]
+    retrieved = bool(table["recall"].is_finite().any())
+    heads = ["Training", "Asking", "Kind", "Accuracy", "Chance", *["Recall@k"] * retrieved]
     heads += [str(v).capitalize() for v in verdicts] + [
         "Questions",
         "Facts",
@@ -69,11 +75,11 @@ def table(table: pl.DataFrame) -> str:
     ]
     numeric = set(heads[heads.index("Accuracy") :])
     head = "".join(f'<th scope="col"{_class(h in numeric)}><button type="button">{escape(h)}</button></th>' for h in heads)
-    body = "".join(_row(row, verdicts) for row in table.iter_rows(named=True))
+    body = "".join(_row(row, verdicts, retrieved) for row in table.iter_rows(named=True))
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _row(row: dict[str, Any], verdicts: list[Verdict]) -> str:
+def _row(row: dict[str, Any], verdicts: list[Verdict], retrieved: bool) -> str:
     tag = "" if row["group"] == "trained" else f'<span class="tag">{row["group"]}</span>'
     once = {cost: row[f"train_{cost}"] + row[f"generate_{cost}"] for cost in ("flops", "s")}
     cells = [
@@ -82,6 +88,7 @@ def _row(row: dict[str, Any], verdicts: list[Verdict]) -> str:
         _text(row["label"], tag),
         f'<td class="number" data-sort="{row["mean"]!r}"><div class="measured">{_strip(row)}{interval(row)}</div></td>',
         _number(row["chance"], percent(row["chance"])),
+        *([_number(row["recall"], percent(row["recall"]) if math.isfinite(row["recall"]) else "")] if retrieved else []),
         *(_number(row[f"share_{v}"], percent(row[f"share_{v}"])) for v in verdicts),
         *(_number(row[name], f"{row[name]:,}") for name in ("n", "clusters", "seeds")),
         _number(row["ask_tokens"], f"{row['ask_tokens']:,.0f}" if math.isfinite(row["ask_tokens"]) else "unknown"),

@@ -9,7 +9,7 @@ import polars as pl
 
 from tolman.core.data import Verdict
 from tolman.core.stats import Estimate, estimate, paired
-from tolman.run.frames import Frames
+from tolman.run.frames import Frames, recall
 
 GROUPS = ("trained", "latent", "control")
 """What a kind is: asked in the form that was trained, in a form that never was, or a control that should fail. Figures keep this order."""
@@ -32,7 +32,7 @@ def conditions(frames: Frames) -> pl.DataFrame:
 
 
 def estimates(frames: Frames) -> pl.DataFrame:
-    """One row per condition and kind: accuracy with its 95 % interval, chance, the share of each verdict, and costs.
+    """One row per condition and kind: accuracy with its 95 % interval, chance, recall@k (nan where nothing was put in context), the share of each verdict, and costs.
 
     Rows stand in the order of the study, kinds by group (`trained`, `latent`, `control`) and then in the order of the dataset. `label` is the kind in words.
     """
@@ -49,6 +49,8 @@ def estimates(frames: Frames) -> pl.DataFrame:
             about = {"kind": kind, "label": words(kind), "group": group(info), "description": info["description"], "beside": info["beside"]}
             found = accuracy(items).to_dict()
             del found["level"]
+            shown = recall(items)
+            found |= {"recall": shown.mean, "recall_low": shown.low, "recall_high": shown.high}
             shares = {f"share_{v}": float((items["verdict"] == str(v)).mean()) for v in Verdict}  # type: ignore[arg-type]
             rows.append(condition | about | found | {"chance": info["chance"]} | shares)
     return pl.DataFrame(rows, schema=_SCHEMA)
@@ -89,7 +91,7 @@ _SCHEMA: dict[str, Any] = {
     **dict.fromkeys(_LABELS, pl.String),
     **{f"{phase}_{cost}": pl.Float64 for phase in ("ask", "train", "generate") for cost in COSTS},
     **dict.fromkeys(("kind", "label", "group", "description", "beside"), pl.String),
-    **dict.fromkeys(("mean", "low", "high"), pl.Float64),
+    **dict.fromkeys(("mean", "low", "high", "recall", "recall_low", "recall_high"), pl.Float64),
     **dict.fromkeys(("n", "clusters", "seeds"), pl.Int64),
     "chance": pl.Float64,
     **{f"share_{v}": pl.Float64 for v in Verdict},

@@ -1,5 +1,6 @@
 """Tables and progress for the terminal, as rich renderables; `cli` prints them."""
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,9 +32,11 @@ def percent(mean: float, low: float, high: float) -> str:
 
 
 def results_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
-    """Accuracy by condition and kind. `rows` have training, asking, kind, mean, low, high, chance, seeds."""
+    """Accuracy by condition and kind. `rows` have training, asking, kind, mean, low, high, recall, chance, seeds."""
     kinds = list(dict.fromkeys(row["kind"] for row in rows))
-    table = Table(title=title, caption="per cent correct [95 % interval]", title_justify="left", caption_justify="left")
+    retrieved = any(math.isfinite(row["recall"]) for row in rows)
+    caption = "per cent correct [95 % interval]" + "; found: per cent with every supporting document in context (recall@k)" * retrieved
+    table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
     table.add_column("training")
     table.add_column("asking")
     for kind in kinds:
@@ -43,9 +46,17 @@ def results_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
         mine = {row["kind"]: row for row in rows if (row["training"], row["asking"]) == (training, asking)}
         if last is not None and last != training:
             table.add_section()
-        table.add_row(training if training != last else "", asking, *(percent(m["mean"], m["low"], m["high"]) if (m := mine.get(k)) else "" for k in kinds))
+        table.add_row(training if training != last else "", asking, *(_measured(mine.get(k)) for k in kinds))
         last = training
     return table
+
+
+def _measured(row: Mapping[str, Any] | None) -> str:
+    """`97 [91, 99]`, and under it `found 100` where documents were put in context."""
+    if row is None:
+        return ""
+    found = f"\nfound {100 * row['recall']:.0f}" if math.isfinite(row["recall"]) else ""
+    return percent(row["mean"], row["low"], row["high"]) + found
 
 
 class TimeLeft(ProgressColumn):

@@ -124,7 +124,8 @@ class Item:
     verdict: str
     correct: bool
     scores_nats: list[float]
-    support_shown: bool
+    support_shown: bool | None
+    """Whether every supporting document (or a copy of it) was put before the question; None where it needs none, or where nothing is put before any question."""
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -165,10 +165,11 @@ def answer(cell: Cell, corpus: Corpus, model: Any, questions: Sequence[Question]
     prompts = cell.test_time.prompts(model, corpus, questions, seed=seed)  # type: ignore[attr-defined]
     answers = cell.scoring.judge(model, prompts, questions)  # type: ignore[attr-defined]
     assert len(answers) == len(questions), f"{cell.scoring.address()} judged {len(answers)} of {len(questions)} questions"
+    open_book = any(p.documents for p in prompts)
     return [
         Item(
             q.id, q.kind, q.cluster, q.prompt, model.render(p), a.text, list(q.answers), list(q.choices), str(a.verdict), a.verdict == "correct",
-            list(a.scores_nats), bool(q.support) and all(corpus.by_id[s].text in p.documents for s in q.support),
+            list(a.scores_nats), corpus.supported(q, p.documents) if q.support and open_book else None,
         )
         for q, p, a in zip(questions, prompts, answers, strict=True)
     ]  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from tolman.core.errors import UserError
+from tolman.core.stats import Estimate, estimate
 from tolman.run.store import Damaged, write_atomically
 
 CELLS: dict[str, Any] = {
@@ -91,6 +92,12 @@ class Frames:
             for kind, info in json.loads(text).items():
                 merged.setdefault(kind, info)
         return merged
+
+
+def recall(items: pl.DataFrame) -> Estimate:
+    """Recall@k: the share of `items` with every supporting document in context, over those that need one and were asked with any document before them."""
+    known = items.drop_nulls("support_shown")
+    return estimate(known["support_shown"].cast(pl.Float64).to_list(), clusters=known["cluster"].to_list(), seeds=known["seed"].to_list())
 
 
 def cell_row(study: str, scale: str, header: dict[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from tolman.core.stats import Estimate, estimate
 from tolman.run.cell import Cell
 from tolman.run.engines import run_here, run_workers
 from tolman.run.execute import Report
-from tolman.run.frames import Frames
+from tolman.run.frames import Frames, recall
 from tolman.run.store import Store, write_atomically
 
 
@@ -109,15 +109,18 @@ def measure(*cells: Cell, store: str | Path = "runs") -> dict[str, Estimate]:
 
 
 def result_rows(frames: Frames) -> Iterator[dict[str, Any]]:
-    """One row per cell and kind: what `tolman run --json` prints. Costs are those of training, and of one question."""
+    """One row per cell and kind: what `tolman run --json` prints. Costs are those of training, and of one question; recall is null where nothing was put in context."""
     labels = ("study", "scale", "seed", "dataset", "model", "train_time", "test_time", "scoring", "training", "asking")
     items = {key: mine for (key,), mine in frames.items.group_by("fingerprint", maintain_order=True)}
     for cell in frames.cells.iter_rows(named=True):
         kinds = json.loads(cell["kinds"])
         for (kind,), mine in items[cell["fingerprint"]].group_by("kind", maintain_order=True):
             value = estimate(mine["correct"].cast(float).to_list(), clusters=mine["cluster"].to_list(), seeds=mine["seed"].to_list())
+            shown = recall(mine)
+            found = [x if shown.n else None for x in (shown.mean, shown.low, shown.high)]
             yield {name: cell[name] for name in labels} | {
                 "kind": kind, "n": value.n, "chance": kinds[kind]["chance"], "accuracy": value.mean, "low": value.low, "high": value.high,
+                "recall": found[0], "recall_low": found[1], "recall_high": found[2],
                 "verdicts": dict(sorted(mine["verdict"].value_counts().iter_rows())),
                 "train_flops": cell["train_flops"], "train_tokens": cell["train_tokens"], "train_s": cell["train_s"],
                 "ask_flops": cell["ask_flops"] / cell["n_questions"], "ask_tokens": cell["ask_tokens"] / cell["n_questions"],

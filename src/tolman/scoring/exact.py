@@ -35,7 +35,9 @@ class Exact(Component):
 
 def grade(written: Generation, question: Question) -> Answer:
     """`correct` if the first line (its first `answer_words` words, where the question names a number) is an accepted answer; `truncated` if the limit cut
-    an answer of unknown length, or one before it had its words; `unparsed` if nothing was written."""
+    an answer of unknown length, or one before it had its words; `unparsed` if nothing was written; `refused` and `failed` as the model says."""
+    if written.verdict is not None:
+        return Answer(written.text, written.verdict)
     line = written.text.strip().split("\n")[0]
     words = normalise(line).split()
     if question.answer_words is not None:

@@ -53,6 +53,9 @@ class _Run:
         self.verdict: Verdict | None = None
 
     def act(self, written: Generation) -> None:
+        if written.verdict is not None:
+            self.verdict = written.verdict
+            return
         word = next(iter(re.findall(r"\w+", written.text.split("\n")[0])), None)
         if word is None:
             self.verdict = Verdict.WRONG if self.steps and written.finished else Verdict.UNPARSED
