@@ -7,7 +7,7 @@ clause stands before its subject in another sentence, a chain whose ends stand t
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tolman.core.data import Document, Question
@@ -32,6 +32,8 @@ class Asked:
     forbidden: list[str] = field(default_factory=list)
     beside: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Question -> the recall questions that ask for its facts as they are stated."""
+    places: dict[str, tuple[str, int, int]] = field(default_factory=dict)
+    """Recall question -> the sentence that states its fact: file, begin, end."""
     left_out: Counter[str] = field(default_factory=Counter)
     """Why -> how many questions were not asked."""
 
@@ -68,13 +70,17 @@ class Asker:
         facts = {n: self.recall[n][0] for n in kept}
         for n in kept:
             self.add(self.recall[n][1], (n,))
+            sentence = self.recall[n][0].sentence
+            self.out.places[f"recall:{n}"] = sentence.file, sentence.begin, sentence.end
         for n, fact in facts.items():
             if (prompt := rephrased(fact)) is not None:
                 self.ask("rephrase", (n,), prompt, fact.answer.text, fact.answer.sort, (fact.subject.text,))
-        turned_round: set[tuple[str, int]] = set()
+        tried: set[tuple[str, int]] = set()
         for n, fact in facts.items():
-            if (place := (fact.sentence.passage, fact.sentence.begin)) not in turned_round and self.reversal(n, fact):
-                turned_round.add(place)
+            place, prompt = (fact.sentence.passage, fact.sentence.begin), turned(fact)
+            if prompt is not None and place not in tried:
+                tried.add(place)
+                self.reversal(n, fact, prompt)
         self.chains(facts, {n: cluster[n] in practice for n in kept})
         for n, fact in facts.items():
             self.stated(n, fact)
@@ -86,38 +92,54 @@ class Asker:
 
     def recalled(self, facts: Sequence[Fact]) -> dict[int, tuple[Fact, Question]]:
         """The facts that can be asked as they are stated (at most `asked` of them, at random), with that question."""
-        seen: dict[tuple[str, str], list[Fact]] = defaultdict(list)
+        unlike = self.distinct(facts)
         fair: dict[int, tuple[Fact, Question]] = {}
-        for fact in facts:
-            before = seen[fact.subject.text, words(fact.answer.text)]
-            if any(alike(fact.prompt, other.prompt) for other in before):
-                self.out.left_out["nearly the same as one before"] += 1
-                continue
-            before.append(fact)
-            start = words(fact.prompt)
-            if any(not (rest + " ").startswith(words(fact.answer.text) + " ") for rest in re.findall(rf"\b{re.escape(start)} (.*)", self.said)):
+        for tried, i in enumerate(self.order.permutation(len(unlike)).tolist()):
+            if len(fair) == self.limits.asked:
+                self.out.left_out["more than asked for"] = len(unlike) - tried
+                break
+            fact = unlike[i]
+            start, answer = words(fact.prompt), f"{words(fact.answer.text)} "
+            if any(not f"{self.said[end + 1 : end + 1 + len(answer)]}\n".replace("\n", " ").startswith(answer) for _, end in self.said_at(start)):
                 self.out.left_out["another sentence begins like it and goes on otherwise"] += 1
                 continue
             question = self.question("recall", (fact.number,), fact.prompt, fact.answer.text, fact.answer.sort, (fact.subject.text,))
             if question is not None:
                 fair[fact.number] = fact, question
-        kept = self.order.permutation(sorted(fair))[: self.limits.asked].tolist()
-        self.out.left_out["more than asked for"] += len(fair) - len(kept)
-        return {n: fair[n] for n in sorted(kept)}
+        return fair
 
-    def reversal(self, n: int, fact: Fact) -> bool:
+    def distinct(self, facts: Sequence[Fact]) -> list[Fact]:
+        """The facts without those that say nearly the same as one before."""
+        seen: dict[tuple[str, str], list[Fact]] = defaultdict(list)
+        out = []
+        for fact in facts:
+            before = seen[fact.subject.text, words(fact.answer.text)]
+            if any(alike(fact.prompt, other.prompt) for other in before):
+                self.out.left_out["nearly the same as one before"] += 1
+            else:
+                before.append(fact)
+                out.append(fact)
+        return out
+
+    def said_at(self, phrase: str) -> Iterator[tuple[int, int]]:
+        """Where the words of `phrase` stand in a row in some sentence: begin and end in `said`."""
+        at = self.said.find(phrase)
+        while at >= 0:
+            end = at + len(phrase)
+            if self.said[at - 1 : at] in ("", " ", "\n") and self.said[end : end + 1] in ("", " ", "\n"):
+                yield at, end
+            at = self.said.find(phrase, at + 1)
+
+    def reversal(self, n: int, fact: Fact, prompt: str) -> None:
         """Ask the fact the other way round, if the clause is true of nobody else and no sentence says it in that order."""
-        prompt = turned(fact)
-        if prompt is None:
-            return False
         clause = words(fact.clause)
-        if any(f"{clause} " in line + " " and not line.startswith(words(fact.name)) for line in self.said.split("\n")):
+        subject = words(fact.name)
+        if any(not self.said.startswith(subject, self.said.rfind("\n", 0, begin) + 1) for begin, _ in self.said_at(clause)):
             self.out.left_out["reversal: said of something else too"] += 1
-            return False
-        if self.mentions.backward(fact):
+        elif self.mentions.backward(fact):
             self.out.left_out["reversal: stated the other way round too"] += 1
-            return False
-        return self.ask("reversal", (n,), prompt, fact.subject.text, fact.subject.sort, fact.keys)
+        else:
+            self.ask("reversal", (n,), prompt, fact.subject.text, fact.subject.sort, fact.keys)
 
     def chains(self, facts: Mapping[int, Fact], practice: Mapping[int, bool]) -> None:
         """Two facts from different passages, both for practice or both for testing, each second fact once."""
@@ -147,10 +169,11 @@ class Asker:
         """Whether it is stated at all: of the fact's own subject it is, of another of the same sort it is not."""
         if not fact.main or not fact.stems or not (fact.the or fact.subject.sort == "person"):
             return
+        sentence = f" {words(fact.sentence.text)} "
         others = [
             name
-            for name in self.pools[fact.subject.sort].values()
-            if not contains(name, fact.sentence.text) and (name in self.names.articled) == bool(fact.the) and self.mentions.order.get(name)
+            for key, name in self.pools[fact.subject.sort].items()
+            if f" {key} " not in sentence and (name in self.names.articled) == bool(fact.the) and self.mentions.order.get(name)
             and not self.mentions.said_of(name, fact.stems)
         ]  # fmt: skip
         if not others:
@@ -163,6 +186,7 @@ class Asker:
             self.add(Question(f"unanswerable:{n}:{answer}", "unanswerable", prompt, (answer,), str(n), (support,), choices, answer_words=1), (n,))
 
     def ask(self, kind: str, numbers: tuple[int, ...], prompt: str, answer: str, sort: str, about: Sequence[str]) -> bool:
+        """Add the question if it can be asked, and forbid its statement. Says whether it was."""
         question = self.question(kind, numbers, prompt, answer, sort, about)
         if question is not None:
             self.add(question, numbers)
@@ -189,11 +213,11 @@ class Asker:
 
     def wrong(self, prompt: str, answer: str, sort: str, about: Sequence[str]) -> list[str]:
         """Candidates of the same sort that stand in no sentence with what the question is about, those used most like the answer first."""
-        mine = words(answer)
+        mine, asked = words(answer), f" {words(prompt)} "
         possible = [
             text
             for key, text in self.pools[sort].items()
-            if f" {mine} " not in f" {key} " and f" {key} " not in f" {mine} " and not contains(text, prompt)
+            if f" {mine} " not in f" {key} " and f" {key} " not in f" {mine} " and f" {key} " not in asked
             and not any(self.mentions.together(name, text) or text in self.mentions.near.get(name, ()) for name in about)
         ]  # fmt: skip
         possible = self.draws.shuffle(possible)  # among equals, chance decides

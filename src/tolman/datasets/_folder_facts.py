@@ -27,13 +27,15 @@ PRESENT = frozenset(
     "serves shows sits spans stands supplies teaches turns uses weighs works".split()
 )
 PREPOSITIONS = frozenset("about above across after against along among around as at before behind below beside between beyond by down during for from in inside into "
-                         "near of off on onto out outside over past since through to toward towards under until up upon with within without".split())  # fmt: skip
+                         "near of off on onto out outside over past per since through to toward towards under until up upon with within without".split())  # fmt: skip
 DANGLING = PREPOSITIONS | frozenset("a an and every its his her my no or our some that the their this your".split())
 POINTING = frozenset("also he here him however it itself she such that them then there these they this those too we you".split())
 """Words that make a clause depend on what stands before it."""
 
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
-_CLAUSE_END = re.compile(r"[,;:()–—]|\.$|[.!?][\"'”’)]*$| (?:and|but|or|who|which|where|whose|when|while|because|though|although|so|as|if|that|than)\b| - ")
+_CLAUSE_END = re.compile(
+    r"[,:](?!\d)|[;()–—]|\.$|[.!?][\"'”’)]*$| (?:and|but|or|who|which|where|whose|when|while|because|though|although|so|as|if|that|than)\b| - "
+)
 _CALLED = re.compile(r"\b(?:called|known as|termed|nicknamed) (?:the |an? )?([a-z]+(?:[ -][a-z]+){0,2})(?=[,;.]|$)")
 
 
@@ -118,7 +120,7 @@ def stated(sentence: Sentence, names: Names, number: int) -> Iterator[Fact]:
     begin = subject.end + 1
     end = begin + (m.start() if (m := _CLAUSE_END.search(text[begin:])) else len(text) - begin)
     clause = text[begin:end].strip()
-    whole = clause.split()[-1].lower() not in DANGLING if clause else False
+    whole = bool(clause) and clause.split()[-1].lower() not in DANGLING and not re.search(r"\bbetween\b", clause)
     inside = [s for s in spans[1:] if s.end <= end]
     for answer in (*spans[1:], *terms(text, subject.end)):
         left = text[begin : answer.begin].strip()

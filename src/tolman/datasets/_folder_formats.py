@@ -50,7 +50,7 @@ def plain(path: Path, notes: Notes) -> Iterator[Block]:
 
 
 def markdown(path: Path, notes: Notes) -> Iterator[Block]:
-    """CommonMark with tables, without its marks; raw HTML in it is left out."""
+    """CommonMark with tables, without its marks; HTML blocks and tags in it are left out."""
     from markdown_it import MarkdownIt
 
     heading = False

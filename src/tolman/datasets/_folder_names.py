@@ -3,6 +3,7 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 MONTHS = "January February March April May June July August September October November December".split()
@@ -18,14 +19,14 @@ LITTLE = frozenset(
 """Words that are no name when a sentence begins with them."""
 PARTICLES = frozenset("al bin da de del der di du la le of ten van von y zu".split())
 """Words that may stand inside a name."""
-PLACE_BEFORE = frozenset("in at near from to off into towards around outside".split())
+PLACE_BEFORE = frozenset("in at near off around outside".split())
 PERSON_VERBS = frozenset(
     "admired became believed carved composed died drowned grew invented knew learned learnt lectured lived married met moved painted quarrelled recorded retired said "
     "served studied succeeded taught thought trained travelled tried visited wanted worked wrote".split()
 )
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
 _DATE = re.compile(rf"\b(?:(\d{{1,2}}) )?({'|'.join(MONTHS)})(?: (\d{{1,2}}),?)? (\d{{4}})\b")
-_NUMBER = re.compile(r"(?<![\w.,-])(\d{1,3}(?:[ ,]\d{3})+(?!\d)|\d+)((?:\.\d+)?)(?![\w-]|[.,]\d)")
+_NUMBER = re.compile(r"(?<![\w.,-])(\d{1,3}(?:[ ,]\d{3})+(?!\d)|\d+)((?:\.\d+)?)(?: (?:hundred|thousand|million|billion))?(?![\w-]|[.,]\d)")
 _OWNER = re.compile(r"['’]s$")
 
 
@@ -46,10 +47,12 @@ class Names:
 
     def __init__(self, sentences: Sequence[str]) -> None:
         self._inside: Counter[str] = Counter()
+        self._after_of: Counter[str] = Counter()
         self._lower: set[str] = set()
         for text in sentences:
             words = list(_WORD.finditer(text))
             self._inside.update(_OWNER.sub("", m[0]) for m in words[1:] if m[0][0].isupper())
+            self._after_of.update(_OWNER.sub("", b[0]) for a, b in pairwise(words) if a[0] == "of" and b[0][0].isupper())
             self._lower.update(m[0] for m in words if m[0][0].islower())
         self.sorts: dict[str, str] = {}
         votes: dict[str, Counter[str]] = defaultdict(Counter)
@@ -123,8 +126,7 @@ class Names:
         opens = i == 0 or bool(re.search(r"[.!?:;]['\"”’)]*\s+['\"“‘(]*$|^['\"“‘(]+$", text[: words[i].start()]))
         if not opens or self._inside[word]:
             return not (opens and word in TITLES)
-        follows = self._joins(text, words, i) and words[i + 1][0][0].isupper()
-        if not follows:
+        if self._last(text, words, i) == i:
             return False
         return word.lower() not in self._lower or not self._inside[words[i + 1][0]] or i + 2 < len(words)
 
@@ -143,7 +145,8 @@ class Names:
 
     def _alone(self, word: str, particle: str) -> bool:
         """Whether what follows `of` is a name by itself elsewhere."""
-        return particle == "of" and self._inside[_OWNER.sub("", word)] > 1
+        word = _OWNER.sub("", word)
+        return particle == "of" and self._inside[word] > self._after_of[word]
 
     @staticmethod
     def _joins(text: str, words: Sequence[re.Match[str]], i: int) -> bool:
@@ -170,7 +173,7 @@ def _votes(text: str, begin: int, end: int) -> Iterator[str]:
     if last == "the":
         last = before[-2] if len(before) > 1 else ""
         yield "thing"
-    if last.lower() in PLACE_BEFORE:
+    if last.lower() in PLACE_BEFORE and len(before) > 1 and before[-2][0].islower():  # not `the Prize in Chemistry`
         yield "place"
     elif last.lower() == "by" or (last.endswith("ed") and text[begin - 1] == " "):
         yield "thing"

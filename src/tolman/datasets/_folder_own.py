@@ -13,6 +13,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,10 @@ FIELDS = ("prompt", "answer", "answers", "kind", "choices", "support", "fact", "
 
 
 def read_questions(path: Path, passages_of: Mapping[str, Sequence[str]]) -> list[Question]:
-    """The questions of the file at `path`; `passages_of` names the passages of each file. Raises UserError naming every bad line by its number."""
+    """The questions of the file at `path` (split "" where no line about the fact says one); `passages_of` names the passages of each file.
+
+    Raises UserError naming every bad line by its number.
+    """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -40,15 +44,15 @@ def read_questions(path: Path, passages_of: Mapping[str, Sequence[str]]) -> list
                 bad.append(f"line {number}: no JSON ({error.msg})")
             except (ValueError, RecursionError) as error:
                 bad.append(f"line {number}: {error}")
-    found_splits: dict[str, str] = {}
+    splits: dict[str, str] = {}
     for number, question in found:
-        if found_splits.setdefault(question.cluster, question.split) != question.split:
+        if question.split and splits.setdefault(question.cluster, question.split) != question.split:
             bad.append(f"line {number}: fact {question.cluster!r} is asked for practice and for testing")
     if bad:
         raise UserError(f"{path} has {len(bad)} line{'s' * (len(bad) > 1)} that cannot be asked: {'; '.join(bad)}")
     if not found:
         raise UserError(f"{path} is empty; it must hold JSON lines with 'prompt' and 'answer'")
-    return [question for _, question in found]
+    return [replace(question, split=splits.get(question.cluster, "")) for _, question in found]
 
 
 def _question(value: Any, number: int, passages_of: Mapping[str, Sequence[str]]) -> tuple[int, Question]:

@@ -91,7 +91,7 @@ class Folder(Component):
         for passage in found:
             passages_of.setdefault(passage.file, []).append(passage.id)
         questions = read_questions(self.questions, passages_of)
-        drawn = iter(with_practice([q for q in questions if not q.split], self.practice_share, seed, "folder"))
+        drawn = iter(with_practice([replace(q, split="test") for q in questions if not q.split], self.practice_share, seed, "folder"))
         questions = [q if q.split else next(drawn) for q in questions]
         asked = Asked(questions)
         stated = {f"{q.prompt} {a}": q.id for q in questions if _about(q.kind).get("latent") for a in q.answers}
@@ -116,6 +116,7 @@ class Folder(Component):
             "sentences": sum(len(p.sentences) for p in found), "words": sum(s.words for s in reading.sources),
             "clusters": len({q.cluster for q in asked.questions}), "left_out": {why: n for why, n in asked.left_out.items() if n},
             "problems": [str(p) for p in reading.problems], "beside": asked.beside,
+            "places": asked.places,
         }  # fmt: skip
 
     def _nothing(self, found: Sequence[Passage], asked: Asked) -> str:
