@@ -158,11 +158,11 @@ def audit(
     result = Audit(plan.frames(), corpus)
     about = {"title": f"Audit of {docs}", "headline": result.headline(), "settings": set_ or []}
     frames = plan.write_folder(about)
-    page = write_report(plan.folder, frames, headline=result.headline())
     if json_:
-        return print(json.dumps(result.to_dict() | {"coverage": found, "report": str(page)}))
-    for part in (kinds_table(list(result.kinds())), *facts_tables(list(result.facts())), result.headline(), f"report: {page}"):
+        return print(json.dumps(result.to_dict() | {"coverage": found}))
+    for part in (kinds_table(list(result.kinds())), *facts_tables(list(result.facts())), result.headline()):
         out.print(part, soft_wrap=True)
+    out.print(f"report: {write_report(plan.folder, frames, headline=result.headline())}", soft_wrap=True)
 
 
 def make_plan(study: str, scale: str, seeds: int | None, settings: list[str], folder: Path) -> tuple[Any, Any]:

@@ -33,13 +33,13 @@ class Folder(Component):
     """The folder (txt, md, html, pdf, docx, jsonl), or one file. By default a small one that comes with Tolman. Results depend on what is in it, not on where it is."""
     questions: Path | None = None
     """Your own questions, JSON lines (fields: docs/datasets/folder.md), to ask instead of those built by rules."""
-    passage_words: int = Field(120, ge=20)
+    passage_words: int = Field(default=120, ge=20)
     """Longest passage, in words; a passage is whole sentences of one section, and one document of the corpus."""
-    options: int = Field(4, ge=2)
+    options: int = Field(default=4, ge=2)
     """Most candidates of a question, the answer among them (fewer where the documents have not enough of the same sort)."""
-    asked: int = Field(300, ge=1)
+    asked: int = Field(default=300, ge=1)
     """At most so many facts are asked about, chosen at random."""
-    practice_share: float = Field(0.25, ge=0, lt=1)
+    practice_share: float = Field(default=0.25, ge=0, lt=1)
     """Share of the facts whose questions are set aside for practice; no fact is asked in both."""
 
     scales: ClassVar[dict[str, dict[str, Any]]] = {"quick": {}}
