@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dataset_pages import check_page
 from tolman.core.data import Corpus, Question
 from tolman.core.errors import UserError
 from tolman.datasets._folder_facts import Fact, Mentions, facts
@@ -34,6 +35,10 @@ def stated(*said: str) -> list[Fact]:
     """The facts that sentences state, each in a passage of its own."""
     sentences = [Sentence(text, "a.txt", f"a.txt:{i}", 0, len(text)) for i, text in enumerate(said)]
     return facts(sentences, Names(list(said)))
+
+
+def test_the_page_says_what_the_code_says():
+    check_page(Folder)
 
 
 # -- the questions of the example, read back from its documents ----------------------------------------------------------------------------------------------

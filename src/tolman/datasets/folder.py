@@ -29,8 +29,8 @@ SAMPLE = Path(__file__).parent / "_folder_sample"
 class Folder(Component):
     """The texts of a folder, cut into passages, and questions about them."""
 
-    path: Path = SAMPLE
-    """The folder (txt, md, html, pdf, docx, jsonl), or one file. By default a small one that comes with Tolman. Results depend on what is in it, not on where it is."""
+    path: Path | None = None
+    """The folder (txt, md, html, pdf, docx, jsonl), or one file; None is a small one that comes with Tolman. Results depend on what is in it, not on where it is."""
     questions: Path | None = None
     """Your own questions, JSON lines (fields: docs/datasets/folder.md), to ask instead of those built by rules."""
     passage_words: int = Field(default=120, ge=20)
@@ -42,7 +42,12 @@ class Folder(Component):
     practice_share: float = Field(default=0.25, ge=0, lt=1)
     """Share of the facts whose questions are set aside for practice; no fact is asked in both."""
 
-    scales: ClassVar[dict[str, dict[str, Any]]] = {"quick": {}}
+    scales: ClassVar[dict[str, dict[str, Any]]] = {"quick": {"asked": 300}}
+
+    @property
+    def place(self) -> Path:
+        """Where the documents are."""
+        return self.path or SAMPLE
 
     def build(self, seed: int) -> Corpus:
         """The corpus; practice, candidates and chains depend on `seed`. Raises UserError where there is nothing to read or nothing to ask."""
@@ -57,16 +62,16 @@ class Folder(Component):
 
     def read(self) -> tuple[Reading, list[Passage]]:
         """The folder as it was read, and its passages. Raises UserError naming what was found where no text was."""
-        reading = read(self.path, without=self._own_files())
+        reading = read(self.place, without=self._own_files())
         if not reading.sources:
             why = "; ".join(map(str, reading.problems[:5])) or "it is empty"
-            raise UserError(f"{self.path} has no text to read: {why}{' ...' * (len(reading.problems) > 5)}")
+            raise UserError(f"{self.place} has no text to read: {why}{' ...' * (len(reading.problems) > 5)}")
         return reading, [p for source in reading.sources for p in passages(source, self.passage_words)]
 
     def identity(self) -> dict[str, Any]:
         """The bytes of the files stand for their places."""
         own = digest(self.questions) if self.questions else None
-        return super().identity() | {"path": digest(self.path, without=self._own_files()), "questions": own}
+        return super().identity() | {"path": digest(self.place, without=self._own_files()), "questions": own}
 
     def _own_files(self) -> tuple[Path, ...]:
         return (self.questions,) if self.questions else ()
@@ -122,7 +127,7 @@ class Folder(Component):
     def _nothing(self, found: Sequence[Passage], asked: Asked) -> str:
         reasons = "; ".join(f"{why} ({n})" for why, n in asked.left_out.items() if n) or "no sentence begins with a name and a verb"
         return (
-            f"{self.path} gives no question: {sum(len(p.sentences) for p in found)} sentences were read, but {reasons}; "
+            f"{self.place} gives no question: {sum(len(p.sentences) for p in found)} sentences were read, but {reasons}; "
             "write questions of your own into a file and name it with dataset.questions (docs/datasets/folder.md)"
         )
 
