@@ -50,7 +50,7 @@ def test_the_example_keeps_the_contract_of_datasets(corpus):
 
 def test_it_supports_every_kind_with_enough_facts(corpus):
     n = {kind: len(corpus.asked([kind])) for kind in corpus.kinds}
-    assert n["recall"] >= 90 and n["rephrase"] >= 80 and n["reversal"] >= 50 and n["two_hop"] >= 30 and n["unanswerable"] >= 60, n
+    assert n["recall"] >= 90 and n["rephrase"] >= 80 and n["reversal"] >= 50 and n["two_hop"] >= 20 and n["unanswerable"] >= 60, n
     assert corpus.facts["files_asked"] == 13 and corpus.facts["files"] == 14, "a page without names gives no question"
 
 
@@ -85,6 +85,8 @@ def test_a_chain_needs_both_passages(corpus):
         bridge, start = first.answers[0], re.match(r"(?:The )?((?:[A-Z]\S+ ?)+)", first.prompt)[1].strip()
         assert second.prompt.removeprefix("The ").startswith(bridge) and bridge not in q.prompt and start in q.prompt
         assert q.answers == second.answers and len(q.support) == 2
+        rest = second.prompt.split(bridge, 1)[1]
+        assert any(rest in s and bridge not in s for s in sentences), "what is asked is said of others too, so the bridge is needed"
         assert not [s for s in sentences if start in s and re.search(rf"\b{q.answers[0]}\b(?! [A-Z])", s)], q
 
 

@@ -130,11 +130,14 @@ class Asker:
                 yield at, end
             at = self.said.find(phrase, at + 1)
 
+    def of_others(self, phrase: str, fact: Fact) -> bool:
+        """Whether a sentence with another subject than that of `fact` says `phrase` too."""
+        subject = words(fact.name)
+        return any(not self.said.startswith(f"{subject} ", self.said.rfind("\n", 0, begin) + 1) for begin, _ in self.said_at(words(phrase)))
+
     def reversal(self, n: int, fact: Fact, prompt: str) -> None:
         """Ask the fact the other way round, if the clause is true of nobody else and no sentence says it in that order."""
-        clause = words(fact.clause)
-        subject = words(fact.name)
-        if any(not self.said.startswith(subject, self.said.rfind("\n", 0, begin) + 1) for begin, _ in self.said_at(clause)):
+        if self.of_others(fact.clause, fact):
             self.out.left_out["reversal: said of something else too"] += 1
         elif self.mentions.backward(fact):
             self.out.left_out["reversal: stated the other way round too"] += 1
@@ -156,6 +159,8 @@ class Asker:
                 continue
             if practice[a] != practice[b]:
                 self.out.left_out["two_hop: one fact is for practice, the other for testing"] += 1
+            elif not self.of_others(facts[b].left, facts[b]):
+                self.out.left_out["two_hop: its second half is said of nobody else, so the first is not needed"] += 1
             elif self.mentions.together(facts[a].subject.text, facts[b].answer.text):
                 self.out.left_out["two_hop: its ends stand together in a sentence"] += 1
             else:
