@@ -1,4 +1,4 @@
-"""The verbs: list, show, run, report, claims. Everything they say is made elsewhere; heavy imports happen inside the verb that needs them."""
+"""The verbs: list, show, run, report, claims, audit, compare. Everything they say is made elsewhere; heavy imports happen inside the verb that needs them."""
 
 import json
 import os
@@ -139,6 +139,81 @@ def run_again(ids: list[str], seeds: int | None, folder: Path) -> None:
         plan.write_folder({"title": module.__doc__.split("\n")[0], "settings": []})
 
 
+@app.command()
+def audit(
+    docs: Annotated[Path, typer.Argument(help="A folder of documents (txt, md, html, pdf, docx, jsonl), or one file.")],
+    model: Annotated[str, typer.Option(help="A model of `tolman list`, or a folder: an artifact of a store, or what transformers reads.")],
+    questions: Annotated[Path | None, typer.Option(help="Your own questions as JSON lines, instead of those built by rules.")] = None,
+    scoring: Annotated[str, typer.Option(help="How an answer is judged: exact (it is written) or choice (among candidates).")] = "exact",
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="PART.FIELD=VALUE", help="Change a field, such as dataset.asked=50; repeatable.")] = None,
+    folder: Annotated[Path, typer.Option("--out", help="The store: records, report.")] = Path("runs"),
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else, on standard output.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what was read, and what would be asked.")] = False,
+) -> None:
+    """What a model knows of your documents, knows but cannot use, and does not know: fact by fact."""
+    from tolman.app.audit import Audit, expected, facts_tables, kinds_table, prepare
+    from tolman.app.ingest import coverage, describe
+    from tolman.report.terminal import span
+    from tolman.run.execute import Stopped
+
+    plan = prepare(docs, model, questions=questions, scoring=scoring, settings=dict(parse_setting(s) for s in set_ or []), store=folder)
+    dataset: Any = plan.cells[0].dataset
+    corpus = dataset.build(0)
+    found = coverage(dataset, corpus)
+    if not json_:
+        for part in describe(found, docs):
+            out.print(part, soft_wrap=True)
+    if dry_run:
+        guess = expected(plan, corpus)
+        if json_:
+            return print(json.dumps({"coverage": found, "expected": guess}))
+        return out.print(
+            f"would ask {guess['prompts']} prompts of {guess['questions']} questions, about {guess['tokens']} tokens to read; time: {span(guess['seconds'])}"
+        )
+    run_plan(plan, 1, Stopped)
+    result = Audit(plan.frames(), corpus)
+    about = {"title": f"Audit of {docs}", "headline": result.headline(), "settings": set_ or []}
+    plan.write_folder(about)
+    if json_:
+        return print(json.dumps(result.to_dict() | {"coverage": found}))
+    for part in (kinds_table(list(result.kinds())), *facts_tables(list(result.facts())), result.headline()):
+        out.print(part, soft_wrap=True)
+    out.print(f"report: {make_report(plan.folder)}", soft_wrap=True)
+
+
+@app.command()
+def compare(
+    docs: Annotated[Path, typer.Argument(help="A folder of documents (txt, md, html, pdf, docx, jsonl), or one file.")],
+    model: Annotated[str, typer.Option(help="A model of `tolman list`, or a folder: an artifact of a store, or what transformers reads.")],
+    questions: Annotated[Path | None, typer.Option(help="Your own questions as JSON lines, instead of those built by rules.")] = None,
+    scoring: Annotated[str, typer.Option(help="How an answer is judged: exact (it is written) or choice (among candidates).")] = "exact",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="PART.FIELD=VALUE", help="Change a field, such as train_time.steps=50; repeatable.")
+    ] = None,
+    folder: Annotated[Path, typer.Option("--out", help="The store: trained models, records, report.")] = Path("runs"),
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else, on standard output.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which methods would be run, and about how long it takes.")] = False,
+) -> None:
+    """Which way of giving your documents to a model answers which questions, at what price."""
+    from tolman.app.compare import Verdicts, costs_table, prepare
+    from tolman.run.execute import Stopped
+
+    found = prepare(docs, model, questions=questions, scoring=scoring, settings=dict(parse_setting(s) for s in set_ or []), store=folder)
+    for name, why in found.left_out.items():
+        err.print(f"left out: {name}: {why}", soft_wrap=True)
+    if dry_run:
+        return print_dry_run(found.plan, 1, json_)
+    run_plan(found.plan, 1, Stopped)
+    result = Verdicts(found.plan.frames())
+    found.plan.write_folder({"title": f"Comparison on {docs}", "headline": result.recommendation(), "settings": set_ or []})
+    if json_:
+        return print(json.dumps(result.to_dict() | {"left_out": found.left_out}))
+    page = make_report(found.plan.folder)
+    print_results(found.plan.folder)
+    out.print(costs_table(result.methods))
+    out.print(f"report: {page}", soft_wrap=True)
+
+
 def make_plan(study: str, scale: str, seeds: int | None, settings: list[str], folder: Path) -> tuple[Any, Any]:
     """The plan of a study with the overrides applied, and the study's module."""
     from tolman.core.discovery import module
@@ -215,7 +290,8 @@ def make_report(folder: Path, to: Path | None = None) -> Path:
     from tolman.run.plan import read_plan
 
     plan, frames = read_plan(folder), Frames.read(folder)
-    return write_report(to or folder, frames, headline=module("studies", plan["study"]).headline(frames), plan=plan)
+    headline = plan["headline"] if "headline" in plan else module("studies", plan["study"]).headline(frames)
+    return write_report(to or folder, frames, headline=headline, plan=plan)
 
 
 def print_results(folder: Path) -> None:
@@ -228,7 +304,7 @@ def print_results(folder: Path) -> None:
     plan, frames = read_plan(folder), Frames.read(folder)
     seeds = plan["seeds"]
     out.print(results_table(estimates(frames).to_dicts(), f"{plan['study']}, {plan['scale']}, {len(seeds)} seed{'s' * (len(seeds) > 1)}"))
-    out.print(module("studies", plan["study"]).headline(frames), soft_wrap=False)
+    out.print(plan["headline"] if "headline" in plan else module("studies", plan["study"]).headline(frames), soft_wrap=False)
 
 
 def main() -> None:

@@ -140,13 +140,14 @@ def check_leaks(me: str, corpus: Corpus) -> None:
 
 
 def check_distractors(me: str, corpus: Corpus) -> None:
-    """Wrong choices are made of words that the documents use, so that none gives itself away by being unheard of (none may be true of nothing else)."""
+    """Wrong choices are made of words that the documents use, or right in another question of the kind (a plain yes), so that none gives itself away by being
+    unheard of (none may be true of nothing else)."""
     words = {c: _WORD.findall(c.lower()) for q in corpus.questions for c in q.choices}
     seen = {word for document in corpus.documents for word in _WORD.findall(document.text.lower())}
+    elsewhere = {(q.kind, normalise(a)) for q in corpus.questions for a in q.answers}
     for question in corpus.questions:
-        right = {normalise(a) for a in question.answers}
         for choice in question.choices:
-            there = normalise(choice) in right or seen.issuperset(words[choice])
+            there = (question.kind, normalise(choice)) in elsewhere or seen.issuperset(words[choice])
             assert there, f"{me}: the wrong choice {choice!r} of question {question.id!r} is true of nothing else: it occurs in no document"
 
 

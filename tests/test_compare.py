@@ -1,0 +1,124 @@
+"""The comparison: which methods it finds and leaves out, and what it recommends on records whose truth is known."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+
+from tolman.app.compare import CEILING, Comparison, Verdicts, askings, costs_table, prepare, trainings
+from tolman.core.data import Corpus, Document
+from tolman.datasets.folder import SAMPLE, Folder
+from tolman.models.bigram import Bigram
+from tolman.models.scripted import Scripted
+from tolman.models.tiny import Tiny
+from tolman.run.cell import Cell
+from tolman.run.frames import Frames
+from tolman.run.plan import Plan
+from tolman.run.store import Store
+from tolman.scoring.exact import Exact
+from tolman.test_time.closed_book import ClosedBook
+from tolman.train_time.untrained import Untrained
+
+FOLDER = Folder(practice_share=0)
+CORPUS = FOLDER.build(0)
+ANSWERABLE = [q for q in CORPUS.asked() if q.kind != "unanswerable"]
+
+
+def verdicts(store: Path, **right: float) -> Verdicts:
+    """Methods named in `right` that answer this share of all answerable questions: every one of them among the first."""
+    cells = []
+    for name, share in right.items():
+        answers = {q.prompt: q.answers[0] for q in ANSWERABLE[: round(share * len(ANSWERABLE))]}
+        parts: dict[str, Any] = {"dataset": FOLDER, "train_time": Untrained(), "test_time": ClosedBook(), "scoring": Exact(), "seed": 0}
+        cells.append(Cell(**parts, model=Scripted(answers=answers, default=name), training=name, asking=CEILING if name == "oracle" else "closed book"))
+    plan = Plan("compare", "test", tuple(cells), Store(store))
+    plan.run(lambda event: None)
+    return Verdicts(plan.frames())
+
+
+def priced(found: Verdicts, **prices: tuple[float, float]) -> Verdicts:
+    """The same with what each method costs once and a question."""
+    cells = found.frames.cells
+    once = [float(prices[name][0]) for name in cells["training"]]
+    each = [float(prices[name][1] * n) for name, n in zip(cells["training"], cells["n_questions"], strict=True)]
+    return Verdicts(Frames(cells.with_columns(pl.Series("train_flops", once), pl.Series("ask_flops", each)), found.frames.items, found.frames.trainings))
+
+
+def test_a_clear_winner_is_recommended_with_its_numbers(tmp_path):
+    found = priced(verdicts(tmp_path, plain=0.1, good=0.9, oracle=1.0), plain=(0, 10), good=(5e6, 20), oracle=(0, 1))
+    assert found.best["method"] == "good, closed book" and [m["method"] for m in found.level] == ["good, closed book"]
+    said = found.recommendation()
+    parts = (
+        "Best of 2 methods is good, closed book: 90 % [",
+        "The next, plain, closed book, has 10 %",
+        "(difference +80 points [",
+        "5e+06 FLOPs once and 20 FLOPs a question",
+    )
+    for part in (*parts, "A perfect memory would reach 100 %", "trained once"):
+        assert part in said, (part, said)
+    assert list(found.break_evens()) == [] and costs_table(found.methods).row_count == 3
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_where_the_data_cannot_tell_it_says_so_and_names_the_break_even(tmp_path):
+    """Cheap to begin and dear to ask, or the reverse: (1000 - 0) / (30 - 5) = 40 questions."""
+    found = priced(verdicts(tmp_path, reading=0.80, trained=0.82, poor=0.2), reading=(0, 30), trained=(1000, 5), poor=(0, 1))
+    assert {m["training"] for m in found.level} == {"reading", "trained"}
+    assert list(found.break_evens()) == [{"method": "trained, closed book", "cheaper_than": "reading, closed book", "from_questions": 40}]
+    said = found.recommendation()
+    for part in (
+        "The data cannot tell it from reading, closed book 80 %",
+        "Of these, trained, closed book costs least a question (5 FLOPs)",
+        "From 40 questions on, trained, closed book",
+    ):
+        assert part in said, (part, said)
+
+
+def test_what_guessing_could_do_recommends_nothing(tmp_path):
+    assert "these data recommend nothing" in verdicts(tmp_path, one=0.0, two=0.01).recommendation()
+
+
+def test_costs_are_in_seconds_where_a_model_counts_no_operations(tmp_path):
+    found = verdicts(tmp_path, one=0.5, two=0.9)
+    assert {m["unit"] for m in found.methods} == {"s"} and all(m["each"] > 0 for m in found.methods)
+
+
+def test_unanswerable_questions_do_not_count(tmp_path):
+    found = verdicts(tmp_path, every=1.0)
+    assert found.best["accuracy"].mean == 1.0 and found.best["accuracy"].n == len(ANSWERABLE) < len(CORPUS.asked())
+
+
+def test_methods_are_found_and_what_cannot_be_used_is_named():
+    left: dict[str, str] = {}
+    live = Tiny(layers=1, width=16, heads=1, kv_heads=1, hidden=16).create(CORPUS, seed=0)
+    assert [label for label, _ in trainings(Tiny(), live, left)][:2] == ["untuned", "trained"]
+    left = {}
+    assert [label for label, _ in trainings(Bigram(), Bigram().create(CORPUS, seed=0), left)] == ["untuned"] and "no weights that can be trained" in left[
+        "training"
+    ]
+    left = {}
+    found = dict(askings(CORPUS, 4096, left))
+    assert {"closed book", "everything in context", CEILING} <= set(found) and not {"everything in context", CEILING} & set(left)
+    assert found[CEILING].retriever.distractors == 2  # type: ignore[attr-defined]
+    left = {}
+    assert "everything in context" not in dict(askings(CORPUS, 512, left)) and "do not fit into the 512" in left["everything in context"]
+    left = {}
+    assert list(dict(askings(CORPUS, 128, left))) == ["closed book"] and "passage_words lower" in left["retrieval"]
+
+
+def test_one_small_document_has_nothing_to_retrieve_but_itself():
+    corpus = Corpus((Document("a", "one two"),), (), {})
+    found = dict(askings(corpus, 512, {}))
+    assert found[CEILING].retriever.distractors == 0  # type: ignore[attr-defined]
+
+
+def test_settings_reach_folder_model_and_methods(tmp_path):
+    settings = {"model.layers": 1, "dataset.passage_words": 30, "dataset.asked": 9, "train_time.steps": 7, "scoring.max_tokens": 4}
+    found = prepare(SAMPLE, "tiny", questions=None, scoring="exact", settings=settings, store=tmp_path)
+    assert isinstance(found, Comparison) and len(found.plan.groups()) >= 2
+    cells = {(c.training, c.asking): c for c in found.plan.cells}
+    trained = SimpleNamespace(**dict(cells["trained", "closed book"]))
+    assert trained.train_time.steps == 7 and trained.model.layers == 1 and trained.dataset.passage_words == 30 and trained.scoring.max_tokens == 4
+    assert ("untuned", CEILING) in cells and len([q for q in found.corpus.questions if q.kind == "recall"]) == 9
