@@ -28,8 +28,9 @@ COUNTS = (0, 1, 3, 7, 15, 31)
 """Distractors. Training never showed more than five beside the fact that was asked for."""
 LIKE = {"any": "", "rare_word": " with the name asked about", "common_word": " with the relation asked about"}
 FEW, MANY = 1, 31
-AT = 7
-"""At how many distractors kinds of distractors are compared."""
+AT = 15
+"""At how many distractors kinds of distractors are compared. It was 7; there the first seed was at the ceiling with every kind (.95 to .98), so this was changed before
+the others were run."""
 _LATENT = {REVERSALS: "heldout_reversal", CODEBOOKS: "latent_next"}
 
 
@@ -67,13 +68,13 @@ def headline(frames: Frames) -> str:
     """The finding in one sentence."""
     return (
         f"Held-out facts are reversed in {say(found(frames, 0))} of cases with the needed document alone in context, in {say(found(frames, 3))} with 3 others beside it, in "
-        f"{say(found(frames, 7))} with 7 and in {say(found(frames, MANY))} with {MANY}; with 7 that have the name asked about in {say(found(frames, 7, 'rare_word'))}, with "
-        f"7 that have the relation in {say(found(frames, 7, 'common_word'))}."
+        f"{say(found(frames, AT))} with {AT} and in {say(found(frames, MANY))} with {MANY}; with {AT} that have the name asked about in "
+        f"{say(found(frames, AT, 'rare_word'))}, with {AT} that have the relation in {say(found(frames, AT, 'common_word'))}."
     )
 
 
 def c26(frames: Frames) -> Outcome:
-    """Latent kinds: with 1 distractor surely more right than with 31, on each benchmark; and with 7, what is retrieved matters: any distractors surely better than those
+    """Latent kinds: with 1 distractor surely more right than with 31, on each benchmark; and with 15, what is retrieved matters: any distractors surely better than those
     with the name asked about, or than those with its relation. The position of the needed document is shown beside, not judged."""
 
     def gap(first: str, second: str, training: str = REVERSALS) -> Estimate:
@@ -90,7 +91,8 @@ def c26(frames: Frames) -> Outcome:
             surely_above(f"{AT} distractors: any - those{LIKE[worst]}", kinds[worst], 0.0),
             *(at_least(f"needed one {place}, {AT} distractors", found(frames, AT, place=place), 0.0) for place in ("first", "last")),
         ),
-        note="Of the two kinds of distractors that resemble the question, the one that costs more is judged.",
+        note="Of the two kinds of distractors that resemble the question, the one that costs more is judged; with 15, for with 7 (the rule's first version) the first seed "
+        "was at the ceiling.",
     )
 
 
