@@ -27,6 +27,8 @@ RESULTS = Path(__file__).parent / "results" / "build_datasets.json"
 TOKEN_LEVEL = ("reversals", "codebooks", "two_hop", "co_occurrence", "cross_lingual", "mazes")
 AIM = {True: 50_000, False: 5_000}
 """Documents per second: token-level, and language."""
+FEW = 1000
+"""With fewer documents a rate says little: it is mostly what happens once (such as deciding which syllogisms are valid)."""
 
 
 def variants(name: str) -> list[dict[str, Any]]:
@@ -76,7 +78,8 @@ def measure(datasets: list[str], scales: list[str]) -> dict[str, Any]:
 def line(row: dict[str, Any]) -> str:
     what = f"{row['dataset']}, {row['scale']}" + (", in-context sequences" if row["fields"] else "")
     ratio, share = row["bare_documents_per_s"] / row["documents_per_s"], row["memory_bytes"] / row["documents"] / 1024
-    reached = "" if row["documents_per_s"] >= row["aim"] else "  below the aim"
+    slow = row["documents_per_s"] < row["aim"] and row["documents"] >= FEW
+    reached = "  below the aim" if slow else ""
     return (
         f"{what:48}{row['documents']:>9,}{row['documents_per_s']:>11,.0f}/s{ratio:>8.1f} x bare{row['memory_bytes'] / 2**20:>8,.0f} MiB"
         f"{share:>7.1f} KiB each{reached}"
