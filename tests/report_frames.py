@@ -97,9 +97,24 @@ def contrasts() -> Frames:
     return together([objectives, reversals])
 
 
+def distractors() -> Frames:
+    """Frames of a study that asks with several numbers and kinds of distractors, at two seeds."""
+    records = []
+    for seed in range(2):
+        corpus = Reversals(entities=24, relations=3, held_out=16, asked=12, episodes="none", copies=2).build(seed)
+        for k in (0, 3, 15):
+            for like in ("any", "rare_word"):
+                header, items = _record(corpus, f"reversals, {FRESH}", f"retrieval, oracle + {k}, {like}", seed, False, False)
+                header["cell"]["test_time"]["retriever"] = {"is": "memory/oracle", "distractors": k, "like": like}
+                header["cell"]["dataset"] |= {"episode_facts": 6}
+                records.append((header, items))
+    return Frames.of("distractors", "quick", records, [])
+
+
 def for_figure(name: str) -> Frames:
     """Frames that the figure has something to draw from."""
-    return together([doses(), contrasts()]) if name == "dose" else build()
+    special = {"dose": lambda: together([doses(), contrasts()]), "distractors": distractors}
+    return special.get(name, build)()
 
 
 def by_hand(outcomes: Mapping[tuple[str, str, str, int], str], **header: Any) -> Frames:

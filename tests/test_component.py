@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import Field, ValidationError
 
-from tolman.core.component import Component, Nested, Operational, digest
+from tolman.core.component import Added, Component, Nested, Operational, digest
 from tolman.core.discovery import component, components, from_config, module, names, summary
 from tolman.core.errors import UserError, suggest
 from tolman.core.seeds import derive, rng
@@ -78,6 +78,19 @@ def test_operational_fields_alone_stay_out_of_the_fingerprint(outer, workers):
 def test_class_and_revision_are_part_of_the_identity():
     assert len({cls().fingerprint() for cls in (Inner, Renamed, Revised)}) == 3
     assert Inner().identity() == {"is": "test_component:Inner", "revision": 1, "size": 3, "label": "x", "table": {}}
+
+
+class Grown(Inner):
+    """The same, with a field that came later."""
+
+    depth: int = Added(0, ge=0)
+    """How deep."""
+
+
+def test_an_added_field_is_part_of_the_identity_only_off_its_default():
+    assert Grown().identity() == Inner().identity() | {"is": "test_component:Grown"} == Grown(depth=0).identity()
+    assert Grown(depth=1).identity() == Grown().identity() | {"depth": 1}
+    assert from_config(Grown(depth=2).config()).depth == 2 and "depth" in Grown().config()
 
 
 def test_fingerprints_are_equal_in_every_process():

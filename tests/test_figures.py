@@ -8,11 +8,12 @@ import polars as pl
 import pytest
 import vl_convert
 
-from report_frames import CHOICE, CLOSED, CONTEXT, FRESH, NONE, ORACLE, build, by_hand, contrasts, doses, for_figure
+from report_frames import CHOICE, CLOSED, CONTEXT, FRESH, NONE, ORACLE, build, by_hand, contrasts, distractors, doses, for_figure
 from tolman.core.discovery import module, names
 from tolman.core.stats import estimate
 from tolman.report import _theme, checks
 from tolman.report.figures import accuracy_against_cost, accuracy_by_kind, dose, learning_curves
+from tolman.report.figures import distractors as of_distractors
 
 
 @pytest.fixture(scope="module")
@@ -282,3 +283,18 @@ def test_svg_files_are_lean_and_draw_the_same(frames):
     assert vl_convert.svg_to_png(lean, scale=0.5)[:4] == b"\x89PNG"
     texts = [re.findall(r"<text[^>]*>(.*?)</text>", drawn) for drawn in (lean, whole)]
     assert texts[0] == texts[1]
+    assert dose.rows(build(seeds=1)).is_empty()
+    assert "stated forward only, asked reversed" in svg_of(dose.draw(rows))
+
+
+# -- distractors ----------------------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_distractors_has_a_point_for_each_number_and_kind_on_latent_kinds_only():
+    rows = of_distractors.rows(distractors())
+    assert len(rows) == 3 * 2 and rows["kind"].unique().to_list() == ["heldout_reversal"] and rows["seen"].unique().to_list() == [5]
+    row = one(rows, distractors=15, what="with the rarest word of the question (a name)")
+    mine = distractors().items.filter(pl.col("asking") == "retrieval, oracle + 15, rare_word", pl.col("kind") == "heldout_reversal")
+    assert row["mean"] == pytest.approx(mine["correct"].mean()) and (row["n"], row["seeds"]) == (len(mine), 2)
+    assert of_distractors.rows(build(seeds=1)).is_empty(), "one number of distractors is no curve"
+    assert "distractors in context" in svg_of(of_distractors.draw(rows))

@@ -21,6 +21,8 @@ GROUPED = Tiny(layers=2, width=32, heads=4, kv_heads=2, head_width=8, hidden=48,
 SPECS = {
     "grouped": GROUPED,
     "wide heads": Tiny(layers=1, width=24, heads=2, kv_heads=2, head_width=20, hidden=40, context_tokens=128),
+    "experts": Tiny(layers=2, width=32, heads=4, kv_heads=2, head_width=8, hidden=48, experts=5, context_tokens=128),
+    "one expert a token": Tiny(layers=2, width=16, heads=2, kv_heads=2, head_width=8, hidden=24, experts=4, experts_per_token=1, context_tokens=128),
     "one head": Tiny(layers=3, width=16, heads=1, kv_heads=1, head_width=16, hidden=8),
 }
 
@@ -59,7 +61,7 @@ def test_transformers_computes_the_same_logits(corpus, tmp_path, name):
     model = made(corpus, SPECS[name])
     model.save(tmp_path)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
-    assert type(theirs).__name__ == "Qwen3ForCausalLM"
+    assert type(theirs).__name__ == ("Qwen3MoeForCausalLM" if SPECS[name].experts else "Qwen3ForCausalLM")
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
     texts = [d.text for d in corpus.documents[-5:]]
     for text, ids in zip(texts, model.words.encode(texts), strict=True):
@@ -160,9 +162,10 @@ def _weighted(examples: list[Example], name: str) -> list[Example]:
     return out
 
 
+@pytest.mark.parametrize("name", ["grouped", "experts"])
 @pytest.mark.parametrize("weights", ["targets", "advantages"])
-def test_packed_documents_do_not_see_each_other(corpus, weights):
-    model = made(corpus)
+def test_packed_documents_do_not_see_each_other(corpus, weights, name):
+    model = made(corpus, SPECS[name].replace("balance", 0.0))  # balance is no matter of single documents
     examples = model.examples([*corpus.documents[:12], *corpus.documents[-4:]])
     if weights == "advantages":
         examples = _weighted(examples, weights)
@@ -210,8 +213,9 @@ def test_examples_put_weight_on_targets_only(corpus):
     assert model.examples([Document("c", text, targets=())]) == []
 
 
-def test_bfloat16_trains_on_nearly_the_same_loss(corpus):
-    model = made(corpus)
+@pytest.mark.parametrize("name", ["grouped", "experts"])
+def test_bfloat16_trains_on_nearly_the_same_loss(corpus, name):
+    model = made(corpus, SPECS[name])
     batch = pack(model.examples(corpus.documents[:40]), 64)
     exact = float(model.loss(batch).detach())
     model.trained_dtype = torch.bfloat16
@@ -263,10 +267,10 @@ def test_tokens_are_those_of_documents_not_padding(corpus):
 # -- training -------------------------------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("until", [1, 7, 19])
-def test_a_run_resumed_after_any_step_ends_with_the_same_weights_to_the_bit(corpus, until):
+@pytest.mark.parametrize("name, until", [("grouped", 1), ("grouped", 7), ("grouped", 19), ("experts", 7)])
+def test_a_run_resumed_after_any_step_ends_with_the_same_weights_to_the_bit(corpus, name, until):
     def trained(checkpoints, watch):
-        model = GROUPED.create(corpus, seed=0)
+        model = SPECS[name].create(corpus, seed=0)
         Pretrain(steps=20, batch_tokens=256).train(model, corpus, seed=0, checkpoints=checkpoints, watch=watch)
         return model.network.state_dict()
 

@@ -17,6 +17,12 @@ def Operational(default: Any, **constraints: Any) -> Any:
     return Field(default, json_schema_extra={"operational": True}, **constraints)
 
 
+def Added(default: Any, **constraints: Any) -> Any:
+    """A field that a component got after records of it were kept, whose default means what held before. It is part of the fingerprint only where it is not at
+    its default, so that the old records stay valid."""
+    return Field(default, json_schema_extra={"added": True}, **constraints)
+
+
 class Component(BaseModel):
     """Base of datasets, models, methods, retrievers and scorings: frozen fields, each documented under the field.
 
@@ -52,12 +58,13 @@ class Component(BaseModel):
         return cls(**(cls.scales[scale] | overrides))
 
     def identity(self) -> dict[str, Any]:
-        """What the results depend on: address, revision and every field that is not operational, nested components likewise."""
-        fields = {
-            name: value.identity() if isinstance(value := getattr(self, name), Component) else json.loads(_dump_field(self, name))
-            for name, info in type(self).model_fields.items()
-            if not (isinstance(info.json_schema_extra, dict) and info.json_schema_extra.get("operational"))
-        }
+        """What the results depend on: address, revision and every field that is not operational (nor added and at its default), nested components likewise."""
+        fields = {}
+        for name, info in type(self).model_fields.items():
+            marks, value = info.json_schema_extra, getattr(self, name)
+            if isinstance(marks, dict) and (marks.get("operational") or (marks.get("added") and value == info.default)):
+                continue
+            fields[name] = value.identity() if isinstance(value, Component) else json.loads(_dump_field(self, name))
         return {"is": self.address(), "revision": self.revision, **fields}
 
     def fingerprint(self) -> str:

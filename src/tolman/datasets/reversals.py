@@ -109,6 +109,7 @@ class _World:
         self.seed = seed
         self.names = entity_names(spec.entities, rng(seed, "reversals", "names"), spec.name_words)
         self.filler = [f"f{i:02d}" for i in range(spec.filler_words)]
+        self.spaced = [f"{word} " for word in self.filler]
         draw = rng(seed, "reversals", "facts")
         tables = [derangement(spec.entities, draw) for _ in range(spec.relations)]
         self.facts = [Fact(s, r, int(table[s])) for r, table in enumerate(tables) for s in range(spec.entities)]
@@ -183,20 +184,26 @@ class _World:
             if uniform() < spec.interleaved_share:
                 slots = shuffled(slots, uniform)
             most = int(uniform() * (spec.max_filler + 1))
-            text, targets, seen = "", [], set()
+            parts, targets, seen, at = [], [], set(), 0
             for i in slots:
                 again = i in seen
                 seen.add(i)
-                statement = (self.forward if ways[i] == (again and not repeats[i]) else self.backward)(facts[i])
-                text += ("\n" if text else "") + " ".join((*self.some_filler(most, uniform), *statement))
+                a, verb, b = (self.forward if ways[i] == (again and not repeats[i]) else self.backward)(facts[i])
+                said = f"{self.some_filler(most, uniform)}{a} {verb} {b}"
+                at += len(said)
                 if again:
-                    targets.append((len(text) - len(statement[2]), len(text)))
-                text = " ".join((text, *self.some_filler(most, uniform)))
-            yield Document(f"episode:{number}", text, f"episode:{spec.episodes}", tuple(targets), role="exercise")
+                    targets.append((at - len(b), at))
+                if after := self.some_filler(most, uniform):
+                    said = f"{said} {after[:-1]}"
+                    at += len(after)
+                parts.append(said)
+                at += 1
+            yield Document(f"episode:{number}", "\n".join(parts), f"episode:{spec.episodes}", tuple(targets), role="exercise")
 
-    def some_filler(self, most: int, uniform: Callable[[], float]) -> list[str]:
-        """Up to `most` random filler words."""
-        return [self.filler[int(uniform() * len(self.filler))] for _ in range(int(uniform() * (most + 1)))]
+    def some_filler(self, most: int, uniform: Callable[[], float]) -> str:
+        """Up to `most` random filler words, a space after each."""
+        n = int(uniform() * (most + 1))
+        return "".join([self.spaced[int(uniform() * len(self.spaced))] for _ in range(n)]) if n else ""
 
     def fresh(self, size: int, uniform: Callable[[], float], held: set[Fact]) -> list[Fact]:
         """Up to `size` random facts, none of them held out. A reverse has one answer: no object (or subject) stands twice under one relation."""
@@ -206,17 +213,16 @@ class _World:
         few_entities = uniform() < spec.few_entities_share
         entities = sample(spec.entities, 2 + int(uniform() * 2 * size), uniform) if few_entities else range(spec.entities)
         facts: list[Fact] = []
-        subjects: set[tuple[int, int]] = set()
-        objects: set[tuple[int, int]] = set()
+        taken: set[tuple[bool, int, int]] = set()
         for _ in range(2 * size):
             subject, object = entities[int(uniform() * len(entities))], entities[int(uniform() * len(entities))]
             relation = relations[int(uniform() * len(relations))]
-            fact = Fact(subject, relation, object)
-            fits = subject != object and fact not in held and (relation, subject) not in subjects and (relation, object) not in objects
-            if fits and len(facts) < size:
-                facts.append(fact)
-                subjects.add((relation, subject))
-                objects.add((relation, object))
+            if len(facts) == size or subject == object or (subject, relation, object) in held:
+                continue
+            ends = {(True, relation, subject), (False, relation, object)}
+            if taken.isdisjoint(ends):
+                facts.append(Fact(subject, relation, object))
+                taken |= ends
         return facts or self.fresh(size, uniform, held)
 
     def questions(self) -> Iterator[Question]:

@@ -14,10 +14,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tolman.models._experts import Experts
+
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of the network. `vocabulary` is the number of token types."""
+    """Sizes of the network. `vocabulary` is the number of token types. With `experts`, each token goes through `picked` of them, each `hidden` wide."""
 
     vocabulary: int
     layers: int
@@ -26,6 +28,8 @@ class Shape:
     kv_heads: int
     head_width: int
     hidden: int
+    experts: int = 0
+    picked: int = 1
     rope_theta: float = 10_000.0
     epsilon: float = 1e-6
 
@@ -154,7 +158,7 @@ class Block(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.self_attn = Attention(shape)
-        self.mlp = MLP(shape)
+        self.mlp = Experts([MLP(shape) for _ in range(shape.experts)], shape.picked, shape.width) if shape.experts else MLP(shape)
         self.input_layernorm = RMSNorm(shape.width, shape.epsilon)
         self.post_attention_layernorm = RMSNorm(shape.width, shape.epsilon)
 
@@ -187,6 +191,10 @@ class Qwen3(nn.Module):
         for i, block in enumerate(self.model.layers):
             x = block(x, last if i == self.shape.layers - 1 else view, cache.layers[i] if cache is not None else None)
         return self.model.norm(x)
+
+    def experts(self) -> list[Experts]:
+        """The sparse feed-forward layers, first block first; none in a dense model."""
+        return [layer for layer in self.modules() if isinstance(layer, Experts)]
 
     def logits(self, hidden_ND: Tensor) -> Tensor:
         """Logits (N, V) of the next token."""

@@ -16,12 +16,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.func import functional_call
 
-from tolman.core.component import Component, Operational
+from tolman.core.component import Added, Component, Operational
 from tolman.core.cost import Cost, Meter
 from tolman.core.data import Corpus, Document, Generation, Prompt
 from tolman.core.errors import UserError
 from tolman.core.packing import Batch, Example
 from tolman.core.seeds import derive
+from tolman.models._experts import balance
 from tolman.models._qwen3 import Cache, Qwen3, Shape
 from tolman.models._words import DOCUMENT, PAD, Words
 
@@ -41,7 +42,13 @@ class Tiny(Component):
     """Width of each head. QK-norm caps attention logits at its square root (times learned gains). Four heads of 64, each with its own keys, match entities in context
     sooner than two of 128, four of 32 or four that share two keys (LOG.md)."""
     hidden: int = Field(384, ge=8)
-    """Hidden width of the SwiGLU feed-forward layers."""
+    """Hidden width of the SwiGLU feed-forward layers; with experts, of all those together that a token goes through, so that active parameters stay the same."""
+    experts: int = Added(0, ge=0)
+    """Number of experts of each feed-forward layer, as in Qwen3-MoE; 0 is a dense layer."""
+    experts_per_token: int = Added(2, ge=1)
+    """How many of the experts a token goes through, where there are any."""
+    balance: float = Added(0.01, ge=0)
+    """Weight of the load-balancing loss of the experts' routers in training (Fedus et al. 2022: 0.01)."""
     attention: Literal["causal", "bidirectional"] = "causal"
     """Where a token may look: at what stands before it, or everywhere; the latter is for masked training, and such a model answers by filling blanks."""
     context_tokens: int = Field(512, ge=16)
@@ -59,12 +66,15 @@ class Tiny(Component):
     def _divides(self) -> Self:
         if self.heads % self.kv_heads:
             raise ValueError(f"heads = {self.heads} must be a multiple of kv_heads = {self.kv_heads}")
+        if self.experts and (self.experts < self.experts_per_token or self.hidden % self.experts_per_token):
+            raise ValueError(f"experts_per_token = {self.experts_per_token} must be at most experts = {self.experts} and divide hidden = {self.hidden}")
         return self
 
-    def parameter_count(self, vocabulary: int = 1000) -> int:
-        """Weights of the network for a vocabulary of that many words."""
+    def parameter_count(self, vocabulary: int = 1000, *, active: bool = False) -> int:
+        """Weights of the network for a vocabulary of that many words; `active`: those that one token goes through."""
         head = self.head_width
-        block = self.width * head * (2 * self.heads + 2 * self.kv_heads) + 3 * self.width * self.hidden + 2 * self.width + 2 * head
+        hidden = self.hidden if active or not self.experts else self.hidden // self.experts_per_token * self.experts
+        block = self.width * (head * (2 * self.heads + 2 * self.kv_heads) + 3 * hidden + self.experts) + 2 * self.width + 2 * head
         return self.layers * block + (vocabulary + 1) * self.width
 
     def activation_bytes_per_token(self) -> int:
@@ -111,7 +121,9 @@ class TinyModel:
         self.device = torch.device(spec.device)
         self.causal = spec.attention == "causal"
         self.marks = {"mask": words.mask, "reversed": words.reversed, "line break": words.line_break}
-        self.shape = Shape(words.size, spec.layers, spec.width, spec.heads, spec.kv_heads, spec.head_width, spec.hidden)
+        expert = spec.hidden // spec.experts_per_token if spec.experts else spec.hidden
+        sizes = (spec.layers, spec.width, spec.heads, spec.kv_heads, spec.head_width, expert, spec.experts, spec.experts_per_token)
+        self.shape = Shape(words.size, *sizes)
         with torch.device("meta"):  # no draws from the global random generator for weights that are set next
             network = Qwen3(self.shape)
         self.network = network.to_empty(device="cpu")
@@ -160,7 +172,16 @@ class TinyModel:
         loss_N = F.cross_entropy(logit_NV, target_BT.gather(1, at_BQ + ahead).flatten(), reduction="none")
         weight_N = weight_BT.gather(1, at_BQ + ahead).flatten()
         self._book(token_BT.numel(), token_BT.shape[1], len(loss_N), tokens=batch.tokens, passes=3)
-        return (loss_N * weight_N).sum() / int(wanted_BT.sum())
+        return (loss_N * weight_N).sum() / int(wanted_BT.sum()) + self.imbalance(segment_BT > 0, at_BQ)
+
+    def imbalance(self, real_BT: Tensor, at_BQ: Tensor) -> Tensor | float:
+        """What the last forward pass adds to the gradient so that its routers use all experts; its value is 0, so that losses compare with a dense model's."""
+        if not (self.spec.experts and self.spec.balance):
+            return 0.0
+        counted = [real_BT] * (self.spec.layers - 1) + [real_BT.gather(1, at_BQ)]
+        routed = [(e.routed, counts.flatten()) for e, counts in zip(self.network.experts(), counted, strict=True) if e.routed]
+        loss = self.spec.balance * balance(routed)
+        return loss - loss.detach()
 
     def matrices(self) -> list[torch.nn.Parameter]:
         """All weights of the blocks' linear maps."""
@@ -289,10 +310,13 @@ class TinyModel:
 
     def _book(self, positions: int, seen: int, asked: int, *, tokens: int, passes: int = 1) -> None:
         """Book `tokens` tokens; FLOPs are those executed, padding included. `passes` is 3 in training: the backward pass does twice the forward's work."""
-        self.meter.add(Cost(tokens=tokens, flops=passes * forward_flops(self.shape, positions, seen, asked)))
+        rows = sum(experts.rows for experts in self.network.experts())
+        for experts in self.network.experts():
+            experts.rows = 0
+        self.meter.add(Cost(tokens=tokens, flops=passes * forward_flops(self.shape, positions, seen, asked, rows)))
 
     def save(self, folder: Path) -> None:
-        """A directory that `transformers.AutoModelForCausalLM` and `AutoTokenizer` load as Qwen3 (and refuse for a bidirectional model, which is none)."""
+        """A directory that `transformers.AutoModelForCausalLM` and `AutoTokenizer` load as Qwen3 or Qwen3-MoE (and refuse for a bidirectional model, which is none)."""
         folder.mkdir(parents=True, exist_ok=True)
         save_file({name: p.detach().contiguous().cpu() for name, p in self.network.named_parameters()}, folder / "model.safetensors", {"format": "pt"})
         self.words.tokenizer.save(str(folder / "tokenizer.json"))
@@ -303,9 +327,14 @@ class TinyModel:
 
     def hf_config(self) -> dict[str, Any]:
         s = self.shape
-        kind = {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3"} if self.causal else {"model_type": "tolman-bidirectional"}
+        name, kind = ("Qwen3MoeForCausalLM", "qwen3_moe") if s.experts else ("Qwen3ForCausalLM", "qwen3")
+        sparse = {
+            "num_experts": s.experts, "num_experts_per_tok": s.picked, "moe_intermediate_size": s.hidden, "norm_topk_prob": s.picked > 1,
+            "router_aux_loss_coef": self.spec.balance,
+        }  # fmt: skip
         return {
-            **kind, "vocab_size": s.vocabulary, "hidden_size": s.width,
+            **({"architectures": [name], "model_type": kind} if self.causal else {"model_type": "tolman-bidirectional"}),
+            **(sparse if s.experts else {}), "vocab_size": s.vocabulary, "hidden_size": s.width,
             "intermediate_size": s.hidden, "num_hidden_layers": s.layers, "num_attention_heads": s.heads, "num_key_value_heads": s.kv_heads,
             "head_dim": s.head_width, "hidden_act": "silu", "max_position_embeddings": self.context_tokens, "rms_norm_eps": s.epsilon,
             "rope_parameters": {"rope_type": "default", "rope_theta": s.rope_theta}, "attention_bias": False, "tie_word_embeddings": True,
@@ -314,16 +343,18 @@ class TinyModel:
         }  # fmt: skip
 
 
-def forward_flops(shape: Shape, positions: int, seen: int, asked: int) -> float:
+def forward_flops(shape: Shape, positions: int, seen: int, asked: int, expert_rows: int = 0) -> float:
     """FLOPs of the matrix products of a forward pass, 2 per multiply-add: each of `positions` is compared with `seen` positions; the last block's queries
-    and feed-forward layer, and the logits, are computed at `asked` positions only.
+    and feed-forward layer, and the logits, are computed at `asked` positions only. Experts have computed `expert_rows` rows.
 
     Equal to `torch.utils.flop_counter`, which likewise counts masked pairs and leaves out norms and element-wise work.
     """
     query, key_value = shape.heads * shape.head_width, shape.kv_heads * shape.head_width
     keys = shape.width * 2 * key_value
-    rest = shape.width * (2 * query + 3 * shape.hidden) + 2 * seen * query
-    return 2.0 * (shape.layers * positions * keys + ((shape.layers - 1) * positions + asked) * rest + asked * shape.width * shape.vocabulary)
+    feed = shape.experts or 3 * shape.hidden  # with experts, every token meets the router alone
+    rest = shape.width * (2 * query + feed) + 2 * seen * query
+    experts = expert_rows * 3 * shape.width * shape.hidden
+    return 2.0 * (shape.layers * positions * keys + ((shape.layers - 1) * positions + asked) * rest + experts + asked * shape.width * shape.vocabulary)
 
 
 def positions(segment_BT: Tensor) -> Tensor:
