@@ -6,6 +6,7 @@ A statement is a name, one or more relations of the lexicon, and a name: "f03 A 
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from importlib.resources import files
 from typing import NamedTuple
 
 from pydantic import Field
@@ -102,6 +103,14 @@ def completed(
     return out
 
 
+def instruction(name: str, source: Document, window: Sequence[Document], draw: int) -> tuple[str, tuple[str, ...], int]:
+    """What to tell a model: prompts/`name`.txt about `source` among `window`, with the ids of these documents and the number of the draw."""
+    prompt = files("tolman.augment").joinpath("prompts", f"{name}.txt").read_text(encoding="utf-8")
+    parts = {"{window}": "\n".join(d.text for d in window), "{document}": source.text}
+    text = re.sub("|".join(parts), lambda m: parts[m[0]], prompt)  # in one pass: a document may hold braces
+    return text, (source.id, *(d.id for d in window if d.id != source.id)), draw
+
+
 def instructed(
     by: str, model: LiveModel, asked: Sequence[tuple[str, tuple[str, ...], int]], *, max_tokens: int, temperature: float, samples: int, seed: int, split: bool
 ) -> list[Document]:
@@ -143,24 +152,32 @@ def numbered(documents: Iterable[Document]) -> list[Document]:
 
 
 class Windows:
-    """Documents to show beside one: some that name what it leads to, and random others."""
+    """Documents to show beside one: some that go on from it, and random others."""
 
     def __init__(self, lexicon: Lexical, documents: Sequence[Document]) -> None:
         self.lexicon, self.documents = lexicon, documents
         self.naming: dict[str, list[int]] = {}
+        self.telling: dict[str, list[tuple[int, Statement]]] = {}
         for i, d in enumerate(documents):
             for name in set(re.findall(NAME, d.text)):
                 self.naming.setdefault(name, []).append(i)
+            for s in lexicon.statements(d):
+                self.telling.setdefault(s.subject, []).append((i, s))
 
     def around(self, source: Document, size: int, *, related: int, seed: int, draw: int) -> list[Document]:
-        """Up to `size` documents with `source` somewhere among them. `related` of the others name the object of one of its statements (where it makes none, any
-        name that stands in it); the rest are random."""
+        """Up to `size` documents with `source` somewhere among them; `related` of the others are `near` it, where there are so many, the rest random."""
         generator = rng(seed, "window", source.id, draw)
-        names = sorted({s.object for s in self.lexicon.statements(source)} or set(re.findall(NAME, source.text)))
-        near = list(dict.fromkeys(i for name in names for i in self.naming.get(name, ()) if self.documents[i].id != source.id))
+        near = self.near(source)
         chosen = [near[i] for i in generator.permutation(len(near))[:related].tolist()]
         for i in generator.integers(0, len(self.documents), 4 * size).tolist():
             if len(chosen) < size - 1 and i not in chosen and self.documents[i].id != source.id:
                 chosen.append(i)
         beside = [self.documents[i] for i in chosen[: size - 1]] + [source]
         return [beside[i] for i in generator.permutation(len(beside)).tolist()]
+
+    def near(self, source: Document) -> list[int]:
+        """The documents with which a statement of `source` makes a chain; where there are none, those that share a name with it."""
+        mine = self.lexicon.statements(source)
+        linked = [i for s in mine for i, after in self.telling.get(s.object, ()) if self.lexicon.chain(s, after) is not None]
+        named = linked or [i for name in sorted(set(re.findall(NAME, source.text))) for i in self.naming[name]]
+        return [i for i in dict.fromkeys(named) if self.documents[i].id != source.id]

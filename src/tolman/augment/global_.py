@@ -5,12 +5,11 @@ stands in prompts/global.txt.
 """
 
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tolman.augment._statements import Cue, Lexical, Windows, completed, instructed, numbered
+from tolman.augment._statements import Cue, Lexical, Windows, completed, instructed, instruction, numbered
 from tolman.core.data import Corpus, Document
 from tolman.core.protocols import LiveModel
 
@@ -23,7 +22,9 @@ class Global(Lexical):
     window: int = Field(6, ge=2)
     """Documents in context, the one to be connected among them."""
     related: int = Field(4, ge=0)
-    """So many of the others name what a statement of the document ends with; the rest are random."""
+    """So many of the others go on from the document (or share a name with it, where none does); the rest are random."""
+    windows: int = Field(1, ge=1)
+    """Windows for each document, each drawn anew."""
     samples: int = Field(1, ge=1)
     """Texts for each beginning or prompt."""
     temperature: float = Field(0.0, ge=0)
@@ -44,20 +45,12 @@ class Global(Lexical):
     def write(self, model: LiveModel, corpus: Corpus, sources: Sequence[Document], *, seed: int) -> list[Document]:
         """What the model makes of each source within its window."""
         windows = Windows(self, corpus.documents)
-        around = [windows.around(d, self.window, related=self.related, seed=seed, draw=0) for d in sources]
+        around = [(d, n, windows.around(d, self.window, related=self.related, seed=seed, draw=n)) for d in sources for n in range(self.windows)]
         how = {"temperature": self.temperature, "samples": self.samples, "seed": seed}
         if self.how == "instruct":
-            prompt = files("tolman.augment").joinpath("prompts", "global.txt").read_text(encoding="utf-8")
-            told = [
-                (
-                    prompt.replace("{window}", "\n".join(d.text for d in window)).replace("{document}", source.text),
-                    (source.id, *(d.id for d in window if d.id != source.id)),
-                    0,
-                )
-                for source, window in zip(sources, around, strict=True)
-            ]
+            told = [instruction("global", source, window, n) for source, n, window in around]
             return numbered(instructed(self.address(), model, told, max_tokens=self.max_tokens, split=True, **how))
-        asked = [(cue, tuple(d.text for d in window), 0) for source, window in zip(sources, around, strict=True) for cue in connections(self, source, window)]
+        asked = [(cue, tuple(d.text for d in window), n) for source, n, window in around for cue in connections(self, source, window)]
         return numbered(completed(self.address(), model, asked, words=self.words, **how))
 
 

@@ -4,12 +4,11 @@ As in Lampinen et al. 2025 (arXiv 2505.00661), whose local prompt is not public;
 """
 
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from tolman.augment._statements import Cue, Lexical, completed, instructed, numbered
+from tolman.augment._statements import Cue, Lexical, completed, instructed, instruction, numbered
 from tolman.core.data import Corpus, Document
 from tolman.core.protocols import LiveModel
 
@@ -36,8 +35,7 @@ class Local(Lexical):
         """What the model makes of each source by itself."""
         how = {"temperature": self.temperature, "samples": self.samples, "seed": seed}
         if self.how == "instruct":
-            prompt = files("tolman.augment").joinpath("prompts", "local.txt").read_text(encoding="utf-8")
-            told = [(prompt.replace("{document}", d.text), (d.id,), 0) for d in sources]
+            told = [instruction("local", d, [d], 0) for d in sources]
             return numbered(instructed(self.address(), model, told, max_tokens=self.max_tokens, split=True, **how))
         asked = [(cue, (d.text,), 0) for d in sources for cue in self.cues(d)]
         return numbered(completed(self.address(), model, asked, words=self.words, **how))

@@ -4,12 +4,11 @@ One try may go wrong; of many, what they agree on is learned best. (In context, 
 """
 
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from tolman.augment._statements import Lexical, Windows, completed, instructed, numbered
+from tolman.augment._statements import Lexical, Windows, completed, instructed, instruction, numbered
 from tolman.augment.global_ import connections
 from tolman.core.data import Corpus, Document
 from tolman.core.protocols import LiveModel
@@ -28,7 +27,7 @@ class Traces(Lexical):
     window: int = Field(6, ge=1)
     """Documents in context, the one to think about among them."""
     related: int = Field(4, ge=0)
-    """So many of the others name what a statement of the document ends with; the rest are random."""
+    """So many of the others go on from the document (or share a name with it, where none does); the rest are random."""
     temperature: float = Field(1.0, gt=0)
     """Of the draws."""
     words: int = Field(1, ge=1)
@@ -50,15 +49,7 @@ class Traces(Lexical):
         drawn = [(d, n, windows.around(d, self.window, related=self.related, seed=seed, draw=n)) for d in sources for n in range(self.traces)]
         how = {"temperature": self.temperature, "samples": 1, "seed": seed}
         if self.how == "instruct":
-            prompt = files("tolman.augment").joinpath("prompts", "traces.txt").read_text(encoding="utf-8")
-            told = [
-                (
-                    prompt.replace("{window}", "\n".join(d.text for d in window)).replace("{document}", source.text),
-                    (source.id, *(d.id for d in window if d.id != source.id)),
-                    n,
-                )
-                for source, n, window in drawn
-            ]
+            told = [instruction("traces", source, window, n) for source, n, window in drawn]
             return numbered(instructed(self.address(), model, told, max_tokens=self.max_tokens, split=False, **how))
         asked = []
         for source, n, window in drawn:

@@ -99,7 +99,12 @@ def begun(store: Store, cell: Cell, corpus: Corpus, report: Report, stop: thread
         return cell.model.create(corpus, seed=cell.seed), None  # type: ignore[attr-defined]
     inner = cell.model_copy(update={"train_time": method})
     with store.lock(inner.train_fingerprint()):
-        return trained(store, [inner], corpus, report, stop)
+        if (found := store.read_artifact(inner.train_fingerprint())) is None:
+            trained(store, [inner], corpus, report, stop)
+            found = store.read_artifact(inner.train_fingerprint())
+    assert found is not None, "the artifact that was just written cannot be read"
+    folder, about = found
+    return cell.model.load(folder), about  # type: ignore[attr-defined]  # loaded, so that its meter starts at zero: what the teacher cost stands in `about`
 
 
 class CurveWatch:
