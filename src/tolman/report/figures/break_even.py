@@ -61,7 +61,7 @@ def crossing(once: float, each: float, other_once: float, other_each: float) -> 
     return max(0.0, (once - other_once) / (other_each - each))
 
 
-def draw(rows: pl.DataFrame) -> alt.HConcatChart:
+def draw(rows: pl.DataFrame) -> alt.ConcatChart:
     """The chart of `rows`."""
     finite = [n for n in rows["break_even"].to_list() if math.isfinite(n) and n > 0]
     subtitle = "Both axes are logarithmic. Dots: where writing has paid off against the cheapest way to put documents before each question."
@@ -69,7 +69,7 @@ def draw(rows: pl.DataFrame) -> alt.HConcatChart:
     return alt.concat(*charts, columns=2).properties(usermeta={"left": 75, "gap": 110}, title=_theme.heading(__doc__, subtitle, 2 * WIDTH_PX + 60))
 
 
-def _panel(part: pl.DataFrame, unit: str, crossings: list[float]) -> alt.LayerChart:
+def _panel(part: pl.DataFrame, unit: str, crossings: list[float]) -> alt.LayerChart | alt.FacetChart:
     most = 10 ** math.ceil(math.log10(30 * max(crossings, default=1e3)))
     least = max(1.0, 10 ** math.floor(math.log10(min(crossings, default=1e3) / 300)))
     named = part.with_columns(way=pl.format("{}, {}", "training", "asking"))
