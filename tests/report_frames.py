@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
+import polars as pl
+
 from tolman.core.data import Corpus, Question
 from tolman.core.discovery import module
 from tolman.core.seeds import rng
@@ -113,15 +115,37 @@ def distractors() -> Frames:
 
 def for_figure(name: str) -> Frames:
     """Frames that the figure has something to draw from."""
-    special = {"dose": lambda: together([doses(), contrasts()]), "distractors": distractors}
+    special = {"dose": lambda: together([doses(), contrasts()]), "distractors": distractors, "break_even": written}
     return special.get(name, build)()
 
 
-def by_hand(outcomes: Mapping[tuple[str, str, str, int], str], **header: Any) -> Frames:
+def written() -> Frames:
+    """Frames of a study in which a model wrote training data: 3e12 FLOPs more once than the teacher took, and 8e6 FLOPs (24 tokens) less at each question."""
+    cost = {"generate": {"tokens": 100_000, "flops": 1.0e12, "seconds": 5.0}, "train": {"tokens": 2_100_000, "flops": 6.0e12, "seconds": 45.0}}
+    parts = [
+        by_hand({("documents only", asking, "latent_x", seed): letters for seed in (0, 1)}, method=method, asked=asked)
+        for asking, method, letters, asked in (
+            ("closed book", "closed_book", "wwww", {"tokens": 4 * 2, "flops": 4 * 2.0e6, "seconds": 0.01}),
+            ("retrieval, oracle + 2", "retrieval", "cccw", {"tokens": 4 * 26, "flops": 4 * 1.0e7, "seconds": 0.02}),
+        )
+    ]
+    asked = {"tokens": 4 * 2, "flops": 4 * 2.0e6, "seconds": 0.01}
+    parts += [by_hand({("augmented", "closed book", "latent_x", seed): "cccc" for seed in (0, 1)}, method="closed_book", asked=asked, costs=cost)]
+    return Frames(*(pl.concat([getattr(part, table) for part in parts]) for table in ("cells", "items", "trainings")))
+
+
+def by_hand(
+    outcomes: Mapping[tuple[str, str, str, int], str],
+    *,
+    method: str = "",
+    asked: Mapping[str, Any] | None = None,
+    costs: Mapping[str, Any] | None = None,
+    **header: Any,
+) -> Frames:
     """Frames with exactly these outcomes: (training, asking, kind, seed) -> a letter a question, `c` correct, `w` wrong, `u` unparsed, `.` not asked.
 
     Question i is about fact i // 2. Of the kinds, those named `latent...` are latent, those named `control...` are controls. `header` replaces parts of
-    the record.
+    the record, `asked` and `costs` its costs.
     """
     records: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
     for (training, asking, kind, seed), letters in outcomes.items():
@@ -139,7 +163,8 @@ def by_hand(outcomes: Mapping[tuple[str, str, str, int], str], **header: Any) ->
             k: {"description": k, "latent": k.startswith("latent"), "control": k.startswith("control"), "beside": None, "chance": 0.1 * (1 + seed)}
             for k in dict.fromkeys(item["kind"] for item in items)
         }
-        base = _header(training, asking, seed, "retrieval" if asking.startswith("retrieval") else "closed_book", len(items))
+        base = _header(training, asking, seed, method or ("retrieval" if asking.startswith("retrieval") else "closed_book"), len(items))
+        base["costs"] |= (costs or {}) | ({"ask": asked} if asked else {})
         made.append((base | {"kinds": kinds} | header, items))
     return Frames.of("by_hand", "quick", made, [])
 

@@ -30,6 +30,7 @@ from tolman.core.discovery import component, module, names
 from tolman.core.errors import UserError
 from tolman.models.tiny import Tiny
 from tolman.testing import (
+    check_augment,
     check_component,
     check_corpus,
     check_dataset,
@@ -45,7 +46,7 @@ from tolman.testing._world import walks, world
 
 CHECKS = {
     "datasets": check_dataset, "models": check_model, "train_time": check_train_time, "test_time": check_test_time, "memory": check_retriever,
-    "scoring": check_scoring,
+    "scoring": check_scoring, "augment": check_augment,
 }  # fmt: skip
 FOUND = [f"{folder}/{name}" for folder in FOLDERS for name in names(folder)]
 FIGURES = list(names("report/figures"))

@@ -8,11 +8,11 @@ import polars as pl
 import pytest
 import vl_convert
 
-from report_frames import CHOICE, CLOSED, CONTEXT, FRESH, NONE, ORACLE, build, by_hand, contrasts, distractors, doses, for_figure
+from report_frames import CHOICE, CLOSED, CONTEXT, FRESH, NONE, ORACLE, build, by_hand, contrasts, distractors, doses, for_figure, written
 from tolman.core.discovery import module, names
 from tolman.core.stats import estimate
 from tolman.report import _theme, checks
-from tolman.report.figures import accuracy_against_cost, accuracy_by_kind, dose, learning_curves
+from tolman.report.figures import accuracy_against_cost, accuracy_by_kind, break_even, dose, learning_curves
 from tolman.report.figures import distractors as of_distractors
 
 
@@ -100,6 +100,35 @@ def test_recall_stands_above_latent_kinds_and_every_panel_is_named(frames):
 
 def test_a_training_without_curves_has_no_rows():
     assert learning_curves.rows(by_hand({("t", "closed book", "plain", 0): "cc"})).is_empty()
+
+
+# -- break-even ---------------------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_writing_pays_off_after_its_extra_cost_over_what_each_question_saves():
+    rows = break_even.rows(written())
+    assert rows.select("unit", "training", "asking").rows() == [
+        (unit, *way) for unit in ("FLOPs", "tokens") for way in (("documents only", "retrieval, oracle + 2"), ("augmented", "closed book"))
+    ]
+    augmented, retrieval = one(rows, unit="FLOPs", training="augmented"), one(rows, unit="FLOPs", training="documents only")
+    assert (augmented["once"], augmented["each"]) == (7e12, 2e6) and (retrieval["once"], retrieval["each"]) == (4e12, 1e7)
+    assert augmented["break_even"] == pytest.approx(3e12 / 8e6) and math.isnan(retrieval["break_even"])
+    assert one(rows, unit="tokens", training="augmented")["break_even"] == pytest.approx(800_000 / 24)
+    assert (augmented["mean"], augmented["n"], augmented["seeds"]) == (1.0, 8, 2) and retrieval["mean"] == 0.75
+
+
+@pytest.mark.parametrize(
+    "ways, expected", [((7, 2, 4, 10), 0.375), ((4, 2, 4, 10), 0.0), ((3, 2, 4, 2), 0.0), ((7, 2, 4, 2), math.inf), ((7, 3, 4, 2), math.inf)]
+)
+def test_a_way_pays_off_at_once_later_or_never(ways, expected):
+    assert break_even.crossing(*ways) == expected
+
+
+def test_break_even_is_marked_and_a_study_without_written_data_has_none():
+    svg = svg_of(break_even.draw(break_even.rows(written())))
+    for text in ("375,000", "33,333", "augmented, closed book", "documents only, retrieval, oracle + 2", "questions asked", "FLOPs in all", "tokens in all"):
+        assert f">{text}<" in svg, text
+    assert break_even.rows(build()).is_empty()
 
 
 # -- accuracy against cost ----------------------------------------------------------------------------------------------------------------------------------
@@ -283,8 +312,6 @@ def test_svg_files_are_lean_and_draw_the_same(frames):
     assert vl_convert.svg_to_png(lean, scale=0.5)[:4] == b"\x89PNG"
     texts = [re.findall(r"<text[^>]*>(.*?)</text>", drawn) for drawn in (lean, whole)]
     assert texts[0] == texts[1]
-    assert dose.rows(build(seeds=1)).is_empty()
-    assert "stated forward only, asked reversed" in svg_of(dose.draw(rows))
 
 
 # -- distractors ----------------------------------------------------------------------------------------------------------------------------------------------

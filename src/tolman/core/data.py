@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -65,13 +65,18 @@ class Kind:
 
 @dataclass(frozen=True)
 class Corpus:
-    """A built dataset. `forbidden` holds word sequences (test statements in every wording that the generator knows) that no training text may contain."""
+    """A built dataset. `forbidden` holds word sequences (test statements in every wording that the generator knows) that no training text may contain.
+
+    `truth` judges a line of text in a generated world: True or False for a statement about it, None for what is none. It is there to measure
+    what augmentation writes; no method may ask it.
+    """
 
     documents: tuple[Document, ...]
     questions: tuple[Question, ...]
     kinds: Mapping[str, Kind]
     forbidden: tuple[str, ...] = ()
     facts: Mapping[str, object] = field(default_factory=dict)
+    truth: Callable[[str], bool | None] | None = field(default=None, compare=False, repr=False)
 
     @cached_property
     def by_id(self) -> dict[str, Document]:

@@ -98,10 +98,35 @@ class Watch(Protocol):
         """Called after every step. Must not change the model or any random stream."""
         ...
 
+    def keep(self, name: str, value: Any, documents: Sequence[Mapping[str, Any]] = ()) -> None:
+        """What the method found out on its way: `value` (JSON) goes into the record as notes.`name`, `documents` beside the weights as `name`.jsonl."""
+        ...
+
 
 class TrainTimeComponent(Protocol):
     def train(self, model: Any, corpus: Corpus, *, seed: int, checkpoints: Checkpoints, watch: Watch) -> None:
         """Change the model's weights in place."""
+        ...
+
+
+class TwoStageComponent(TrainTimeComponent, Protocol):
+    """A method that begins where another ends. The runner trains `first` once for all methods that begin with it, and then calls `go_on` instead of `train`."""
+
+    first: Any
+    """The train-time component to begin with."""
+
+    def go_on(self, model: Any, corpus: Corpus, *, seed: int, checkpoints: Checkpoints, watch: Watch) -> None:
+        """The rest of `train`, on a model that `first` has trained: the outcome is that of `train` to the bit."""
+        ...
+
+
+class AugmentComponent(Protocol):
+    def write(self, model: LiveModel, corpus: Corpus, sources: Sequence[Document], *, seed: int) -> list[Document]:
+        """New documents made from `sources`, some of the documents of `corpus`, which comes without questions and without anything else that tells what is tested.
+
+        Each document's provenance says by which operator or prompt, from which documents and by which draw it was written (`core.generated.Origin`). What is
+        written from a source depends on it, on `corpus` and on `seed`, not on the other sources. Its targets are what the model or the operator supplied.
+        """
         ...
 
 

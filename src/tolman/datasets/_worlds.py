@@ -42,7 +42,7 @@ class Filler:
 
     def __init__(self, words: int, most: int, draw: np.random.Generator, variants: int = 2048) -> None:
         names = [f"f{i:02d}" for i in range(words)]
-        self.most = most
+        self.names, self.most = frozenset(names), most
         self.prefixes: list[list[str]] = []
         self.suffixes: list[list[str]] = []
         self.gaps: list[list[str]] = []

@@ -110,9 +110,11 @@ class _World:
         self.names = entity_names(spec.entities, rng(seed, "reversals", "names"), spec.name_words)
         self.filler = [f"f{i:02d}" for i in range(spec.filler_words)]
         self.spaced = [f"{word} " for word in self.filler]
+        self.entity, self.is_filler = {name: i for i, name in enumerate(self.names)}, frozenset(self.filler)
+        self.relation = {word: (r, way == 1) for r, pair in enumerate(RELATIONS[: spec.relations]) for way, word in enumerate(pair)}
         draw = rng(seed, "reversals", "facts")
-        tables = [derangement(spec.entities, draw) for _ in range(spec.relations)]
-        self.facts = [Fact(s, r, int(table[s])) for r, table in enumerate(tables) for s in range(spec.entities)]
+        self.tables = [derangement(spec.entities, draw) for _ in range(spec.relations)]
+        self.facts = [Fact(s, r, int(table[s])) for r, table in enumerate(self.tables) for s in range(spec.entities)]
         order = draw.permutation(len(self.facts))
         self.held = sorted(self.facts[i] for i in order[: spec.held_out])
         rest = [self.facts[i] for i in order[spec.held_out :]]
@@ -134,7 +136,20 @@ class _World:
             if name != "trained_reversed" or self.both
         }
         forbidden = tuple(" ".join(self.backward(fact)) for fact in self.held)
-        return Corpus(documents, tuple(self.questions()), kinds, forbidden, facts={"held_out": len(self.held), "both_ways": len(self.both)})
+        facts = {"held_out": len(self.held), "both_ways": len(self.both)}
+        return Corpus(documents, tuple(self.questions()), kinds, forbidden, facts, self.truth)
+
+    def truth(self, line: str) -> bool | None:
+        """Whether a statement in either direction, filler aside, is true; None for what is no statement about two of the entities."""
+        words = [word for word in line.split() if word not in self.is_filler]
+        at = [i for i, word in enumerate(words) if word in self.relation]
+        if len(at) != 1:
+            return None
+        relation, backward = self.relation[words[at[0]]]
+        first, last = (self.entity.get(" ".join(part)) for part in (words[: at[0]], words[at[0] + 1 :]))
+        if first is None or last is None:
+            return None
+        return bool(self.tables[relation][last if backward else first] == (first if backward else last))
 
     def wrap(self, statements: list[tuple[str, str, str]], draw: np.random.Generator) -> list[tuple[str, str]]:
         """Each statement with its random prefix, and its random suffix: ("f03 f17 A contains B", " f08")."""

@@ -123,9 +123,12 @@ class TwoHop(Component):
         questions = tuple(q for q in questions if q.kind in asked)
         kinds = {name: kind for world in worlds for name, kind in world.kinds() if name in asked}
         forbidden = tuple(chain.from_iterable(sorted(world.forbidden) for world in worlds))
-        return Corpus(
-            documents, questions, kinds, forbidden, facts={"facts": sum(w.object.size for w in worlds), "stated_chains": sum(len(w.stated) for w in worlds)}
-        )
+        facts = {"facts": sum(w.object.size for w in worlds), "stated_chains": sum(len(w.stated) for w in worlds)}
+
+        def truth(line: str) -> bool | None:
+            return next((verdict for world in worlds if (verdict := world.truth(line)) is not None), None)
+
+        return Corpus(documents, questions, kinds, forbidden, facts, truth)
 
 
 class _World:
@@ -137,6 +140,8 @@ class _World:
         self.names = [name.capitalize() for name in names]
         self.words = RELATIONS[number * spec.relations : (number + 1) * spec.relations]
         self.forward = [forward for forward, _ in self.words]
+        self.entity, self.is_filler = {name: i for i, name in enumerate(self.names)}, filler.names
+        self.step = {word: (r, way) for r, pair in enumerate(self.words) for way, word in enumerate(pair)}
         draw = self.stream("facts")
         one_to_one = spec.relations - spec.many_to_one
         several = [(np.arange(spec.entities) + draw.integers(1, spec.entities, spec.entities)) % spec.entities for _ in range(spec.many_to_one)]
@@ -195,6 +200,19 @@ class _World:
 
     def chain(self, c: Chain) -> Line:
         return self.compose(c.start, c.first, c.second, c.end)
+
+    def truth(self, line: str) -> bool | None:
+        """Whether a fact, an inverse or a chain of two, filler aside, is true: whether its relations lead from its first name to its last."""
+        words = [word for word in line.split() if word not in self.is_filler]
+        if len(words) < 3:
+            return None
+        start, *steps, end = words
+        if start not in self.entity or end not in self.entity or len(steps) > 2 or any(word not in self.step for word in steps):
+            return None
+        at = {self.entity[start]}
+        for r, back in (self.step[word] for word in steps):
+            at = {a for a in range(self.spec.entities) if self.table[r][a] in at} if back else {self.table[r][a] for a in at}
+        return self.entity[end] in at
 
     def documents(self) -> Iterator[Document]:
         """Facts, chains, in-context sequences."""
@@ -259,7 +277,7 @@ class _World:
 
     def questions(self) -> Iterator[Question]:
         """Test questions first, then practice. The facts of all chains asked are asked on their own too, once for each bridge (but never in both splits)."""
-        draw = self.stream("questions")
+        draw, another = self.stream("questions"), self.stream("questions", "reversal")
         seen: dict[str, set[tuple[int, int, int]]] = {"test": set(), "practice": set()}
         for split, mine in seen.items():
             sources = (self.stated, self.new, self.held, self.by_reversed)
@@ -271,6 +289,8 @@ class _World:
                     if (start, relation, c.bridge) not in mine and (start, relation) not in tested:
                         mine.add((start, relation, c.bridge))
                         yield self.fact_question(start, relation, c.bridge, split, draw)
+                        if (start, relation) in self.reversed:
+                            yield self.fact_question(start, relation, c.bridge, split, another, latent=True)
             for kind, chains in (("two_hop_trained", trained), ("two_hop_new", new), ("two_hop", held), ("two_hop_reversed", by_reversed)):
                 for c in chains if split == "test" or kind != "two_hop_trained" else ():
                     yield self.chain_question(kind, c, split, draw)
@@ -279,13 +299,15 @@ class _World:
                 if self.table[c.first][other] != c.end and other not in self.practice:
                     yield self.chain_question("wrong_order", c, split, draw)
 
-    def fact_question(self, start: int, relation: int, bridge: int, split: str, draw: np.random.Generator) -> Question:
+    def fact_question(self, start: int, relation: int, bridge: int, split: str, draw: np.random.Generator, latent: bool = False) -> Question:
+        """A fact as it was told, or the other way round (`latent`: one told by its inverse, asked forward)."""
         end = self.table[relation][start]
-        backward = (start, relation) in self.reversed
-        kind = self.kind("one_hop_reversed" if backward else "one_hop")
+        told = (start, relation) in self.reversed
+        backward = told and not latent
+        kind = self.kind("reversal" if latent else "one_hop_reversed" if backward else "one_hop")
         prompt, _, answer = (self.inverse if backward else self.fact)(start, relation)[0].rpartition(" ")
         choices = shuffled([answer, *others(self.names, (self.names[start], self.names[end]), self.spec.options - 1, draw)], draw)
-        support = (self.id("inverse" if backward else "fact", start, relation) + ":0",)
+        support = (self.id("inverse" if told else "fact", start, relation) + ":0",)
         return Question(self.id(kind, start, relation, bridge), kind, prompt, (answer,), f"{self.number}:{bridge}", support, choices, split, 1)
 
     def chain_question(self, name: str, c: Chain, split: str, draw: np.random.Generator) -> Question:
@@ -307,6 +329,7 @@ class _World:
 KINDS: dict[str, dict[str, Any]] = {
     "one_hop": {"description": "a fact of the chains under test, asked as it was told: proof that it was learned"},
     "one_hop_reversed": {"description": "a fact told by its inverse only, asked by its inverse: proof that it was learned"},
+    "reversal": {"description": "a fact told by its inverse only, asked forward", "latent": True, "beside": "one_hop_reversed"},
     "two_hop_trained": {"description": "a chain that was stated: the form is known"},
     "two_hop_new": {"description": "a chain that was not stated, through a bridge that others were stated through", "latent": True, "beside": "one_hop"},
     "two_hop": {"description": "a chain through a bridge that no chain was ever stated through", "latent": True, "beside": "one_hop"},

@@ -2,7 +2,7 @@
 
 import json
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
@@ -65,27 +65,46 @@ def trained(store: Store, cells: Sequence[Cell], corpus: Corpus, report: Report,
     if (found := store.read_artifact(fingerprint)) is not None:
         folder, about = found
         return first.model.load(folder), about  # type: ignore[attr-defined]
-    model = first.model.create(corpus, seed=first.seed)  # type: ignore[attr-defined]
+    model, before = begun(store, first, corpus, report, stop)
     checkpoints = FileCheckpoints(store, fingerprint)
     watch = CurveWatch(cells, corpus, model, checkpoints, report, stop)
+    watch.begin_with(before)
+    go = first.train_time.train if before is None else first.train_time.go_on  # type: ignore[attr-defined]
     with model.meter.phase("train"):
-        first.train_time.train(model, corpus, seed=first.seed, checkpoints=watch, watch=watch)  # type: ignore[attr-defined]
+        go(model, corpus, seed=first.seed, checkpoints=watch, watch=watch)
     watch.finish()
     costs = {phase: (watch.before.get(phase, Cost()) + model.meter.get(phase)).to_dict() for phase in ("generate", "train", "probe")}
     about = {
         "identity": first.train_identity(), "training": first.training, "seed": first.seed, "costs": costs, "curve": watch.curve,
         "parameters": sum(p.numel() for p in model.network.parameters()) if hasattr(model, "network") else None,
-        "environment": environment(), "created": now(),
+        "notes": watch.notes, "environment": environment(), "created": now(),
     }  # fmt: skip
     with store.writing_artifact(fingerprint) as scratch:
         try:
             model.save(scratch)
+            for name, documents in watch.documents.items():
+                (scratch / f"{name}.jsonl").write_text("".join(json.dumps(d, ensure_ascii=False) + "\n" for d in documents), encoding="utf-8")
         except OSError as error:
             raise UserError(f"cannot write the model to {scratch}: {error.strerror}; its checkpoint is kept") from error
         store.finish_artifact(fingerprint, scratch, about)
     checkpoints.clear()
     report({"event": "trained", "training": fingerprint})
     return model, about
+
+
+def begun(store: Store, cell: Cell, corpus: Corpus, report: Report, stop: threading.Event | None) -> tuple[Any, dict[str, Any] | None]:
+    """The model to train. For a method that begins with another (`TwoStageComponent`) that one's outcome, an artifact shared by all that begin so, and its artifact.json."""
+    method = getattr(cell.train_time, "first", None)
+    if method is None:
+        return cell.model.create(corpus, seed=cell.seed), None  # type: ignore[attr-defined]
+    inner = cell.model_copy(update={"train_time": method})
+    with store.lock(inner.train_fingerprint()):
+        if (found := store.read_artifact(inner.train_fingerprint())) is None:
+            trained(store, [inner], corpus, report, stop)
+            found = store.read_artifact(inner.train_fingerprint())
+    assert found is not None, "the artifact that was just written cannot be read"
+    folder, about = found
+    return cell.model.load(folder), about  # type: ignore[attr-defined]  # loaded, so that its meter starts at zero: what the teacher cost stands in `about`
 
 
 class CurveWatch:
@@ -100,8 +119,16 @@ class CurveWatch:
         self.watched = [(cell, sample_questions(corpus, cell)) for cell in cells if cell.curve]
         self.curve: list[dict[str, Any]] = []
         self.before: dict[str, Cost] = {}
+        self.notes: dict[str, Any] = {}
+        self.documents: dict[str, list[dict[str, Any]]] = {}
         self._reported = 0.0
         self._losses: list[float] = []
+
+    def begin_with(self, before: dict[str, Any] | None) -> None:
+        """Count in what a training that this one goes on from has cost, and its curve."""
+        if before is not None:
+            self.before = {phase: Cost.from_dict(cost) for phase, cost in before["costs"].items()}
+            self.curve = [point for point in before["curve"] if point["kind"] is not None]
 
     # the Checkpoints protocol, for the method
 
@@ -133,6 +160,11 @@ class CurveWatch:
         if perf_counter() - self._reported > 0.2 or step == steps:
             self._reported = perf_counter()
             self.report({"event": "step", "training": self.first.train_fingerprint(), "step": step, "steps": steps, **values})
+
+    def keep(self, name: str, value: Any, documents: Sequence[Mapping[str, Any]] = ()) -> None:
+        self.notes[name] = value
+        if documents:
+            self.documents[name] = [dict(d) for d in documents]
 
     def probe(self, step: int) -> None:
         spent = self.before.get("train", Cost()) + self.model.meter.get("train")
@@ -200,7 +232,7 @@ def ask(store: Store, cell: Cell, corpus: Corpus, model: Any, about: dict[str, A
     header = {
         "cell": cell.config(), "identity": cell.identity(), "fingerprint": cell.fingerprint(), "train_fingerprint": cell.train_fingerprint(),
         "condition": cell.condition(), "kinds": kinds, "costs": about["costs"] | {"ask": spent.to_dict()}, "questions": len(questions),
-        "parameters": about.get("parameters"), "leaks": leaks, "environment": environment(), "created": now(),
+        "parameters": about.get("parameters"), "leaks": leaks, "notes": about.get("notes", {}), "environment": environment(), "created": now(),
     }  # fmt: skip
     store.write_record(cell.fingerprint(), header, [item.to_dict() for item in items])
 

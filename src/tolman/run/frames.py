@@ -21,7 +21,9 @@ CELLS: dict[str, Any] = {
     "generate_tokens": pl.Int64, "generate_flops": pl.Float64, "generate_s": pl.Float64,
     "ask_tokens": pl.Int64, "ask_flops": pl.Float64, "ask_s": pl.Float64,
     "n_questions": pl.Int64, "parameters": pl.Int64, "leaks": pl.Int64, "environment": pl.String, "created": pl.String,
+    "notes": pl.String,
 }  # fmt: skip
+"""`notes` is JSON of what the training method kept, such as how many generated documents were false."""
 ITEMS: dict[str, Any] = {
     "fingerprint": pl.String, "condition": pl.String, "seed": pl.Int64, "training": pl.String, "asking": pl.String, "scoring": pl.String,
     "question": pl.String, "kind": pl.String, "cluster": pl.String, "prompt": pl.String, "question_text": pl.String, "answer": pl.String,
@@ -72,6 +74,8 @@ class Frames:
                 table = pl.read_parquet(path)
             except Exception as error:  # polars raises several unrelated errors on bad files
                 raise UserError(f"{path} cannot be read as Parquet: {error}") from error
+            if name == "cells" and "notes" not in table.columns:  # written before methods could keep notes
+                table = table.with_columns(notes=pl.lit("{}"))
             if missing := set(schema) - set(table.columns):
                 raise UserError(f"{path} lacks the column {sorted(missing)[0]!r}; run the study again to write it anew")
             tables.append(table)
@@ -108,6 +112,7 @@ def cell_row(study: str, scale: str, header: dict[str, Any]) -> dict[str, Any]:
         row |= {"study": study, "scale": scale, "seed": cell["seed"], "training": cell["training"], "asking": cell["asking"]}
         row |= {part: cell[part]["is"] for part in ("dataset", "model", "train_time", "test_time", "scoring")}
         row |= {"config": json.dumps(cell), "kinds": json.dumps(header["kinds"]), "environment": json.dumps(header["environment"])}
+        row["notes"] = json.dumps(header.get("notes", {}))
         row |= {"n_questions": header["questions"], "leaks": len(header["leaks"])}
         for phase in ("train", "generate", "ask"):
             row |= {f"{phase}_tokens": costs[phase]["tokens"], f"{phase}_flops": costs[phase]["flops"], f"{phase}_s": costs[phase]["seconds"]}

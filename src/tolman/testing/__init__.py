@@ -9,6 +9,7 @@ that build it in no time where its defaults do not; `trains = False`, for a trai
 fields (field -> values) where these are neither numbers nor booleans.
 """
 
+from tolman.testing.augment import check_augment
 from tolman.testing.component import check_component, smallest
 from tolman.testing.dataset import check_corpus, check_dataset
 from tolman.testing.figure import check_figure
@@ -18,6 +19,6 @@ from tolman.testing.test_time import check_retriever, check_test_time
 from tolman.testing.train_time import MemoryCheckpoints, Silent, check_train_time
 
 __all__ = [
-    "MemoryCheckpoints", "Silent", "check_component", "check_corpus", "check_dataset", "check_figure", "check_model", "check_retriever", "check_scoring",
-    "check_test_time", "check_train_time", "smallest",
+    "MemoryCheckpoints", "Silent", "check_augment", "check_component", "check_corpus", "check_dataset", "check_figure", "check_model", "check_retriever",
+    "check_scoring", "check_test_time", "check_train_time", "smallest",
 ]  # fmt: skip

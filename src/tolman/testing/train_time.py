@@ -1,6 +1,6 @@
 """The contract of train-time methods: they learn, they repeat to the bit, an interruption changes nothing, and they never look at the test."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -40,13 +40,17 @@ class MemoryCheckpoints:
 
 
 class Silent:
-    """A watch that keeps every step's losses, and raises Interrupted after step `until`."""
+    """A watch that keeps every step's losses and all notes, and raises Interrupted after step `until`."""
 
     def __init__(self, until: int | None = None) -> None:
         self.until = until
         self.steps: list[int] = []
         self.planned: set[int] = set()
         self.losses: list[float] = []
+        self.kept: dict[str, Any] = {}
+
+    def keep(self, name: str, value: Any, documents: Sequence[Mapping[str, Any]] = ()) -> None:
+        self.kept[name] = value
 
     def step(self, step: int, steps: int, **values: float) -> None:
         self.steps.append(step)
