@@ -49,11 +49,11 @@ def priced(found: Verdicts, **prices: tuple[float, float]) -> Verdicts:
 def test_a_clear_winner_is_recommended_with_its_numbers(tmp_path):
     found = priced(verdicts(tmp_path, plain=0.1, good=0.9, oracle=1.0), plain=(0, 10), good=(5e6, 20), oracle=(0, 1))
     assert found.best["method"] == "good, closed book" and [m["method"] for m in found.level] == ["good, closed book"]
-    said = found.recommendation()
+    said, n = found.recommendation(), len(ANSWERABLE)
     parts = (
         "Best of 2 methods is good, closed book: 90 % [",
         "The next, plain, closed book, has 10 %",
-        "(difference +80 points [",
+        f"(difference +{100 * (round(0.9 * n) - round(0.1 * n)) / n:.0f} points [",
         "5e+06 FLOPs once and 20 FLOPs a question",
     )
     for part in (*parts, "A perfect memory would reach 100 %", "trained once"):

@@ -97,7 +97,7 @@ def askings(corpus: Corpus, context_tokens: int, left_out: dict[str, str]) -> It
     sizes = sorted((math.ceil(TOKENS_A_WORD * len(d.text.split())) for d in corpus.experiences), reverse=True)
     room = context_tokens - ROOM_TOKENS
     if sum(sizes) <= room:
-        yield "everything in context", InContext()
+        yield "everything in context", InContext(documents=None)
     else:
         left_out["everything in context"] = f"about {sum(sizes)} tokens of documents do not fit into the {context_tokens} of the model's context"
     fits = sum(1 for i in range(len(sizes)) if sum(sizes[: i + 1]) <= room)

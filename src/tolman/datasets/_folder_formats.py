@@ -83,7 +83,7 @@ def html(path: Path, notes: Notes) -> Iterator[Block]:
     from bs4.element import NavigableString, PreformattedString
 
     try:
-        soup = BeautifulSoup(decoded(path, notes), "html.parser")
+        soup = BeautifulSoup(decoded(path, notes) + "\n", "html.parser")  # a text of one line could be a file name, it would warn
     except Exception as error:  # the parser's own assertions on broken markup
         raise Unreadable(f"is no HTML that can be parsed ({error})") from error
     for tag in soup.find_all(["script", "style", "template", "noscript", "nav", "head", "svg", "form", "iframe"]):
