@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from tolman.core.errors import UserError
@@ -62,7 +61,7 @@ def run_workers(store: Store, groups: Sequence[Sequence[Cell]], report: Report, 
                     group, attempt = waiting.pop(0)
                     mine, its = context.Pipe()
                     configs = [cell.config() for cell in groups[group]]
-                    process = context.Process(target=_work, args=(str(store.folder), configs, its, threads, os.getpid()), daemon=True)
+                    process = context.Process(target=_work, args=(store.address, configs, its, threads, os.getpid()), daemon=True)
                     process.start()
                     its.close()
                     running[number] = (process, mine, group, attempt)
@@ -117,7 +116,7 @@ def _drain(pipe: Any, report: Report) -> Any:
     return None
 
 
-def _work(folder: str, configs: list[dict[str, Any]], pipe: Any, threads: int, parent: int) -> None:
+def _work(address: str, configs: list[dict[str, Any]], pipe: Any, threads: int, parent: int) -> None:
     """A worker's life: one group. It ends itself when the process that began it is gone."""
     import torch
 
@@ -133,7 +132,7 @@ def _work(folder: str, configs: list[dict[str, Any]], pipe: Any, threads: int, p
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     try:
-        execute(Store(Path(folder)), [cell_from_config(c) for c in configs], report, stop)
+        execute(Store(address), [cell_from_config(c) for c in configs], report, stop)
         outcome: tuple[str, ...] = ("done",)
     except Stopped:
         outcome = ("stopped",)

@@ -15,6 +15,7 @@ from tolman.core.seeds import derive
 from tolman.run.cell import Cell, Item
 from tolman.run.checkpoint import FileCheckpoints
 from tolman.run.environment import environment
+from tolman.run.places import saying
 from tolman.run.store import Store
 
 CURVE_POINTS = 24
@@ -78,10 +79,8 @@ def trained(store: Store, cells: Sequence[Cell], corpus: Corpus, report: Report,
         "environment": environment(), "created": now(),
     }  # fmt: skip
     with store.writing_artifact(fingerprint) as scratch:
-        try:
+        with saying("write the model to", scratch):
             model.save(scratch)
-        except OSError as error:
-            raise UserError(f"cannot write the model to {scratch}: {error.strerror}; its checkpoint is kept") from error
         store.finish_artifact(fingerprint, scratch, about)
     checkpoints.clear()
     report({"event": "trained", "training": fingerprint})

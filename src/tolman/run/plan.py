@@ -99,7 +99,7 @@ def measure(*cells: Cell, store: str | Path = "runs") -> dict[str, Estimate]:
     """
     if len({cell.condition() for cell in cells}) != 1:
         raise UserError("measure() takes cells that differ in their seed only; call it once for each condition")
-    plan = Plan("measure", cells[0].condition(), cells, Store(Path(store)))
+    plan = Plan("measure", cells[0].condition(), cells, Store(store))
     plan.run(lambda event: None)
     items = plan.frames().items
     return {
