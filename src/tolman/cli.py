@@ -44,15 +44,17 @@ def show(name: Annotated[str, typer.Argument(help="A study or component, such as
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0913
     study: Annotated[str, typer.Argument(help="Which study; `tolman list` names them.")],
     scale: Annotated[str, typer.Option(help="How large: quick, small or paper.")] = "quick",
     seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds (0, 1, ...); each scale has its own default.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="PART.FIELD=VALUE", help="Change a field, such as train_time.steps=200; repeatable.")
     ] = None,
-    folder: Annotated[Path, typer.Option("--out", help="The store: trained models, records, reports.")] = Path("runs"),
-    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes; by default one for each training, up to the cores.")] = None,
+    folder: Annotated[str, typer.Option("--out", help="The store: trained models, records, reports. A folder, or a URL such as s3://bucket/runs.")] = "runs",
+    workers: Annotated[int | None, typer.Option(min=1, help="Trainings at once; by default all, up to the cores.")] = None,
+    engine: Annotated[str, typer.Option(help="Where trainings run: local (this machine) or ray (a cluster).")] = "local",
+    address: Annotated[str | None, typer.Option(help="Of the Ray cluster, such as auto or 10.0.0.1:6379; by default one is begun on this machine.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per cell and kind, and nothing else, on standard output.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and about how long and how much memory it takes.")] = False,
 ) -> None:
@@ -61,10 +63,12 @@ def run(
     from tolman.run.plan import result_rows
 
     plan, module = make_plan(study, scale, seeds, set_ or [], folder)
-    workers = workers or min(os.cpu_count() or 1, max(1, len(plan.unfinished())))
+    unfinished = plan.unfinished()
+    if engine == "local" or dry_run:
+        workers = workers or min(os.cpu_count() or 1, max(1, len(unfinished)))
     if dry_run:
-        return print_dry_run(plan, workers, json_)
-    run_plan(plan, workers, Stopped)
+        return print_dry_run(plan, workers or 1, json_)
+    run_plan(plan, Stopped, workers=workers, engine=engine, address=address)
     frames = plan.write_folder({"title": module.__doc__.split("\n")[0], "settings": set_ or []})
     if json_:
         for row in result_rows(frames):
@@ -93,7 +97,7 @@ def claims(
     quick: Annotated[
         bool, typer.Option("--quick", help="Run the studies behind these claims again at their quick scale (3 seeds), then decide from that.")
     ] = False,
-    folder: Annotated[Path, typer.Option("--out", help="The store for --quick.")] = Path("runs"),
+    folder: Annotated[str, typer.Option("--out", help="The store for --quick.")] = "runs",
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per claim.")] = False,
 ) -> None:
     """The ledger: every claim with its verdict, decided from records by the rule written beforehand."""
@@ -109,8 +113,8 @@ def claims(
         if not wanted:
             raise UserError("name the claims to run again, such as: tolman claims C04 --quick")
         for study in studies_of(wanted):
-            run(study, scale="quick", seeds=3, set_=None, folder=folder, workers=None, json_=False, dry_run=False)
-        results = folder
+            run(study, scale="quick", seeds=3, set_=None, folder=folder, workers=None, engine="local", address=None, json_=False, dry_run=False)
+        results = Path("runs" if "://" in folder else folder)
     verdicts = settle(results or committed_results(), wanted or list(LEDGER))
     if json_:
         for verdict in verdicts:
@@ -122,7 +126,7 @@ def claims(
         out.print(claims_table([verdict.row() for verdict in verdicts]))
 
 
-def make_plan(study: str, scale: str, seeds: int | None, settings: list[str], folder: Path) -> tuple[Any, Any]:
+def make_plan(study: str, scale: str, seeds: int | None, settings: list[str], folder: str) -> tuple[Any, Any]:
     """The plan of a study with the overrides applied, and the study's module."""
     from tolman.core.discovery import module
     from tolman.run.cell import override
@@ -147,7 +151,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
         return path, value
 
 
-def run_plan(plan: Any, workers: int, stopped: type[Exception]) -> None:
+def run_plan(plan: Any, stopped: type[Exception], *, workers: int | None, engine: str, address: str | None) -> None:
     """Run with progress shown on standard error."""
     from tolman.report.terminal import RunProgress
 
@@ -156,8 +160,8 @@ def run_plan(plan: Any, workers: int, stopped: type[Exception]) -> None:
     if finished := len(plan.groups()) - len(groups):
         err.print(f"{finished} of {len(plan.groups())} trainings are finished already")
     try:
-        with RunProgress(err, labels, workers) as progress:
-            plan.run(progress, workers)
+        with RunProgress(err, labels, workers or len(groups)) as progress:
+            plan.run(progress, workers, engine=engine, address=address)
     except (stopped, KeyboardInterrupt) as error:
         err.print("[yellow]stopped[/]; what was finished is kept, and the same command goes on from there")
         raise typer.Exit(130) from error

@@ -61,7 +61,7 @@ class FileCheckpoints:
 def _hash(skeleton: str, tensors: Mapping[str, torch.Tensor]) -> str:
     content = hashlib.sha256(skeleton.encode())
     for name in sorted(tensors):
-        content.update(tensors[name].cpu().reshape(-1).view(torch.uint8).numpy())
+        content.update(tensors[name].cpu().reshape(-1).view(torch.uint8).numpy().data)
     return content.hexdigest()
 
 

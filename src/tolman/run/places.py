@@ -159,10 +159,12 @@ class Folder:
         """By flock: the system releases it when the process ends."""
         path = self.folder / "locks" / name
         with saying("lock", path):
-            file = open(path, "w")
-        with file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            handle = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
             yield
+        finally:
+            os.close(handle)
 
 
 class Bucket:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tolman.core.errors import UserError
+from tolman.core.errors import UserError, suggest
 from tolman.core.stats import Estimate, estimate
 from tolman.run.cell import Cell
 from tolman.run.engines import run_here, run_workers
+from tolman.run.estimate import default_workers
 from tolman.run.execute import Report
 from tolman.run.frames import Frames
 from tolman.run.store import Store, write_atomically
@@ -44,13 +45,21 @@ class Plan:
         """Groups with a cell that has no record yet."""
         return [g for g in self.groups() if any(self.store.read_record(c.fingerprint()) is None for c in g)]
 
-    def run(self, report: Report, workers: int = 1) -> None:
-        """Run what is unfinished. Raises Stopped when interrupted (finished cells are kept), UserError for what the user can mend."""
+    def run(self, report: Report, workers: int | None = 1, *, engine: str = "local", address: str | None = None) -> None:
+        """Run what is unfinished, on this machine or (`engine = "ray"`) on the cluster at `address`; `workers` at once, None for as many as fit.
+
+        Raises Stopped when interrupted (finished cells are kept), UserError for what the user can mend."""
         groups = self.unfinished()
         for warning in self.store.warnings:
             report({"event": "warning", "text": warning})
         self.store.warnings.clear()
-        if workers > 1 and len(groups) > 1:
+        if engine == "ray":
+            from tolman.run.ray_engine import run_ray
+
+            run_ray(self.store, groups, report, address=address, workers=workers)
+        elif engine != "local":
+            raise UserError(f"there is no engine {engine!r}; {suggest(engine, ('local', 'ray'))}")
+        elif (workers := workers or default_workers()) > 1 and len(groups) > 1:
             run_workers(self.store, groups, report, min(workers, len(groups)))
         else:
             run_here(self.store, groups, report)

@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from tolman.core.errors import UserError
 from tolman.run.places import Bucket, Folder, Place, saying, write_atomically
 
 __all__ = ["Damaged", "Store", "parse_record", "saying", "write_atomically"]
