@@ -59,16 +59,23 @@ def run(  # noqa: PLR0913
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and about how long and how much memory it takes.")] = False,
 ) -> None:
     """Run a study: what is finished is not run again, what was interrupted goes on."""
+    from tolman.run import ranks
     from tolman.run.execute import Stopped
     from tolman.run.plan import result_rows
 
     plan, module = make_plan(study, scale, seeds, set_ or [], folder)
     unfinished = plan.unfinished()
+    if ranks.together() and ranks.begin() > 0:
+        return ranks.join(plan.store, plan.groups())
+    if ranks.together():
+        workers = 1
     if engine == "local" or dry_run:
         workers = workers or min(os.cpu_count() or 1, max(1, len(unfinished)))
     if dry_run:
         return print_dry_run(plan, workers or 1, json_)
     run_plan(plan, Stopped, workers=workers, engine=engine, address=address)
+    if ranks.together():
+        ranks.end()
     frames = plan.write_folder({"title": module.__doc__.split("\n")[0], "settings": set_ or []})
     if json_:
         for row in result_rows(frames):

@@ -12,6 +12,7 @@ from tolman.core.data import Corpus, Question
 from tolman.core.errors import UserError
 from tolman.core.leaks import find_leaks
 from tolman.core.seeds import derive
+from tolman.run import ranks
 from tolman.run.cell import Cell, Item
 from tolman.run.checkpoint import FileCheckpoints
 from tolman.run.environment import environment
@@ -69,6 +70,7 @@ def trained(store: Store, cells: Sequence[Cell], corpus: Corpus, report: Report,
     model = first.model.create(corpus, seed=first.seed)  # type: ignore[attr-defined]
     checkpoints = FileCheckpoints(store, fingerprint)
     watch = CurveWatch(cells, corpus, model, checkpoints, report, stop)
+    ranks.summon(fingerprint)
     with model.meter.phase("train"):
         first.train_time.train(model, corpus, seed=first.seed, checkpoints=watch, watch=watch)  # type: ignore[attr-defined]
     watch.finish()
@@ -106,6 +108,7 @@ class CurveWatch:
 
     def load(self) -> Any:
         state = self.inner.load()
+        ranks.loaded()
         if state is None:
             return None
         kept = json.loads(state["watch"])

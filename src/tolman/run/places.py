@@ -186,7 +186,6 @@ class Bucket:
         except Exception as error:  # every backend has errors of its own
             raise UserError(f"cannot open the store {url}: {_reason(error)}") from error
         self.url = url
-        self._folders: set[str] = set()
         self._cache = tempfile.TemporaryDirectory(prefix="tolman-")
 
     def read(self, key: str) -> bytes:
@@ -304,10 +303,7 @@ class Bucket:
 
     def _made(self, key: str) -> str:
         """The backend's path of `key`, with the folder it is in made where there are folders."""
-        folder = self._at(str(PurePosixPath(key).parent))
-        if folder not in self._folders:
-            self.files.makedirs(folder, exist_ok=True)
-            self._folders.add(folder)
+        self.files.makedirs(self._at(str(PurePosixPath(key).parent)), exist_ok=True)
         return self._at(key)
 
     def _at(self, key: str) -> str:
