@@ -8,6 +8,7 @@ from typing import Any
 
 from tolman.core.errors import UserError, suggest
 from tolman.core.stats import Estimate, estimate
+from tolman.run import index
 from tolman.run.cell import Cell
 from tolman.run.engines import run_here, run_workers
 from tolman.run.estimate import default_workers
@@ -43,7 +44,10 @@ class Plan:
 
     def unfinished(self) -> list[list[Cell]]:
         """Groups with a cell that has no record yet."""
-        return [g for g in self.groups() if any(self.store.read_record(c.fingerprint()) is None for c in g)]
+        by_fingerprint = {c.fingerprint(): c for c in self.cells}
+        done = index.finished(self.store, list(by_fingerprint))
+        todo = {c.train_fingerprint() for fingerprint, c in by_fingerprint.items() if fingerprint not in done}
+        return [g for g in self.groups() if g[0].train_fingerprint() in todo]
 
     def run(self, report: Report, workers: int | None = 1, *, engine: str = "local", address: str | None = None) -> None:
         """Run what is unfinished, on this machine or (`engine = "ray"`) on the cluster at `address`; `workers` at once, None for as many as fit.
@@ -66,18 +70,16 @@ class Plan:
 
     def frames(self) -> Frames:
         """The tables of the finished cells. Raises UserError if a cell has no record."""
-        records, curves = [], []
-        for cell in self.cells:
-            record = self.store.read_record(cell.fingerprint())
-            if record is None:
+        labels = [(cell.fingerprint(), cell.training, cell.asking) for cell in self.cells]
+        table = index.rows(self.store, [fingerprint for fingerprint, *_ in labels])
+        for cell, (fingerprint, *_) in zip(self.cells, labels, strict=True) if len(table) < len(set(labels)) else ():
+            if fingerprint not in table["fingerprint"]:
                 raise UserError(f"{self.name} is not finished: {cell.training}, {cell.asking}, seed {cell.seed} has no record; run it again to go on")
-            header, items = record
-            header["cell"] |= {"training": cell.training, "asking": cell.asking}  # labels may have been reworded since
-            records.append((header, items))
+        curves = []
         for group in self.groups():
             if (found := self.store.read_artifact(group[0].train_fingerprint())) is not None:
                 curves.append(found[1] | {"train_fingerprint": group[0].train_fingerprint(), "training": group[0].training})
-        return Frames.of(self.study, self.scale, records, curves)
+        return index.frames(table, labels, Frames.of(self.study, self.scale, [], curves).trainings, study=self.study, scale=self.scale)
 
     def write_folder(self, about: dict[str, Any]) -> Frames:
         """Tables and plan.json in the run's folder."""

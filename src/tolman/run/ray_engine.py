@@ -6,6 +6,8 @@ can reach it can run code on it. Nothing of that is stored: what is read from a 
 
 import logging
 import os
+import re
+import socket
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -99,11 +101,16 @@ def connect(address: str | None) -> tuple[Any, bool]:
         raise UserError("--engine ray needs Ray: pip install 'tolman[ray]'") from error
     if ray.is_initialized():
         return ray, False
+    if address and (found := re.fullmatch(r"(?:ray://)?([\w.-]+):(\d+)", address)):  # Ray itself tries for minutes
+        try:
+            socket.create_connection((found[1], int(found[2])), timeout=10).close()
+        except OSError as error:
+            raise UserError(f"no Ray cluster answers at {address}: {error.strerror or error}; begin one with: ray start --head") from error
     try:
         ray.init(address=address, include_dashboard=None if address else False, log_to_driver=False, logging_level=logging.WARNING)
     except Exception as error:  # Ray raises bare ones too
         where = f"no Ray cluster answers at {address}" if address else "Ray does not start here"
-        raise UserError(f"{where}: {str(error).splitlines()[0]}; begin one with: ray start --head") from error
+        raise UserError(f"{where}: {str(error).splitlines()[0]}; a cluster that asks for a token needs RAY_AUTH_MODE=token here") from error
     return ray, True
 
 
