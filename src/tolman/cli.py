@@ -154,7 +154,7 @@ def parse_setting(text: str) -> tuple[str, Any]:
         raise UserError(f"--set {text!r}: write PART.FIELD=VALUE, such as train_time.steps=200")
     try:
         return path, json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return path, value
 
 

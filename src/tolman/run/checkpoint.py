@@ -34,7 +34,10 @@ class FileCheckpoints:
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             if about.get("sha256", (found := _hash(about["state"], tensors))) != found:  # states written before 2026-11-25 have none
                 raise ValueError("it is not as it was written")
-            return _unflatten(json.loads(about["state"]), tensors)
+            state = _unflatten(json.loads(about["state"]), tensors)
+            if not isinstance(state, dict):
+                raise ValueError("it holds no state")
+            return state
         except FileNotFoundError:
             return None
         except Exception as error:  # safetensors raises its own bare error
@@ -85,4 +88,6 @@ def _unflatten(skeleton: Any, tensors: dict[str, torch.Tensor]) -> Any:
         return {key: _unflatten(item, tensors) for key, item in content}
     if kind == "list":
         return [_unflatten(item, tensors) for item in content]
+    if kind != "value":
+        raise ValueError(f"it holds a {kind!r}")
     return content

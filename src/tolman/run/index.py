@@ -35,23 +35,22 @@ def rows(store: Store, fingerprints: Sequence[str], *, items: bool = True) -> pl
     fingerprints = list(dict.fromkeys(fingerprints))
     schema = SEGMENT if items else {name: kind for name, kind in SEGMENT.items() if name != "items"}
     if len(fingerprints) < WORTH_A_SEGMENT:
-        found = [row for row in (read(store, f, "") for f in fingerprints) if row is not None]
-        return pl.DataFrame([{name: row[name] for name in schema} for row in found], schema=schema)
+        return pl.concat([pl.DataFrame(schema=SEGMENT), *(row for f in fingerprints if (row := read(store, f, "")) is not None)]).select(list(schema))
     stamps = store.record_stamps()
     wanted = pl.DataFrame([(f, stamps[f]) for f in fingerprints if f in stamps], schema={"fingerprint": pl.String, "stamp": pl.String}, orient="row")
     known = pl.concat([pl.DataFrame(schema=schema), *segments(store, list(schema))])
     known = wanted.join(known, on=["fingerprint", "stamp"], how="inner").unique("fingerprint")
     missing = wanted.join(known, on="fingerprint", how="anti")
     if len(missing):
-        new = pl.DataFrame([r for f, s in missing.iter_rows() if (r := read(store, f, s)) is not None], schema=SEGMENT)
+        new = pl.concat([pl.DataFrame(schema=SEGMENT), *(row for f, stamp in missing.iter_rows() if (row := read(store, f, stamp)) is not None)])
         if len(new) >= WORTH_A_SEGMENT:
             write(store, new)
         known = pl.concat([known.select(list(schema)), new.select(list(schema))])
     return wanted.select("fingerprint").join(known, on="fingerprint", how="inner", maintain_order="left").select(list(schema))
 
 
-def read(store: Store, fingerprint: str, stamp: str) -> dict[str, Any] | None:
-    """The row of one record, or None."""
+def read(store: Store, fingerprint: str, stamp: str) -> pl.DataFrame | None:
+    """The row of one record, or None. A record of another shape is set aside with a warning."""
     record = store.read_record(fingerprint)
     if record is None:
         return None
@@ -59,9 +58,9 @@ def read(store: Store, fingerprint: str, stamp: str) -> dict[str, Any] | None:
     try:
         if header.get("fingerprint") != fingerprint or not all(OWN.keys() <= item.keys() for item in items):
             raise Damaged(f"the record {fingerprint} is another's, or its items lack a field")
-        return cell_row("", "", header) | {"stamp": stamp, "items": items}
-    except Damaged as damage:
-        store.set_aside(record_key(fingerprint), str(damage))
+        return pl.DataFrame([cell_row("", "", header) | {"stamp": stamp, "items": items}], schema=SEGMENT)
+    except Exception as error:  # polars raises several unrelated errors on values of another type
+        store.set_aside(record_key(fingerprint), str(error) if isinstance(error, Damaged) else f"the record {fingerprint} has another shape: {error}")
         return None
 
 

@@ -98,7 +98,7 @@ def read_plan(folder: Path) -> dict[str, Any]:
         assert isinstance(data, dict)
     except FileNotFoundError as error:
         raise UserError(f"{folder} holds no run: plan.json is missing; give a folder that `tolman run` wrote, such as runs/reversals-quick") from error
-    except (ValueError, AssertionError) as error:
+    except (ValueError, AssertionError, RecursionError) as error:
         raise UserError(f"{path} is damaged: {error}; run the study again to write it anew") from error
     return data
 
