@@ -31,7 +31,7 @@ if __name__ == "__main__":
 """
 ENV = os.environ | {
     "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path]), "RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled",
-    "OMP_NUM_THREADS": "1",
+    "OMP_NUM_THREADS": "1", "RAY_worker_niceness": "0",  # by default 15: starved on a busy machine
 }  # fmt: skip
 
 
@@ -136,8 +136,8 @@ def test_ray_gives_the_records_of_a_local_run_at_any_address(cluster: str, tmp_p
 
 @pytest.mark.slow
 def test_a_killed_ray_worker_is_replaced_and_goes_on(cluster: str, tmp_path: Path) -> None:
-    cells = tiny_cells(steps=300, seeds=(0, 1))
-    process = start(tmp_path, cluster, str(tmp_path / "store"), steps=300)
+    cells = tiny_cells(steps=100, seeds=(0, 1))
+    process = start(tmp_path, cluster, str(tmp_path / "store"), steps=100)
     until(process, step_of(cells[0].train_fingerprint()))
     os.kill(task_processes(tmp_path / "store")[0], signal.SIGKILL)
     output, _ = process.communicate(timeout=280)
@@ -148,13 +148,13 @@ def test_a_killed_ray_worker_is_replaced_and_goes_on(cluster: str, tmp_path: Pat
 
 @pytest.mark.slow
 def test_when_the_driver_is_killed_its_tasks_end_and_the_same_command_goes_on(cluster: str, tmp_path: Path) -> None:
-    cells = tiny_cells(steps=300, seeds=(0, 1))
-    process = start(tmp_path, cluster, str(tmp_path / "store"), steps=300)
+    cells = tiny_cells(steps=100, seeds=(0, 1))
+    process = start(tmp_path, cluster, str(tmp_path / "store"), steps=100)
     until(process, step_of(cells[0].train_fingerprint()))
     time.sleep(1)
     process.kill()
     process.wait()
-    again = start(tmp_path, cluster, str(tmp_path / "store"), steps=300)
+    again = start(tmp_path, cluster, str(tmp_path / "store"), steps=100)
     output, _ = again.communicate(timeout=280)
     assert again.returncode == 0, output
     store, whole = Store(tmp_path / "store"), Store(tmp_path / "whole")
