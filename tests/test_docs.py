@@ -19,7 +19,7 @@ README = (ROOT / "README.md").read_text()
 ENV = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "NO_COLOR": "1", "COLUMNS": "160"}
 COMMANDS = [
     shlex.split(line, comments=True)
-    for page in (README, (ROOT / "docs" / "concepts.md").read_text(), (ROOT / "CONTRIBUTING.md").read_text())
+    for page in (README, *((ROOT / name).read_text() for name in ("docs/concepts.md", "docs/cluster.md", "CONTRIBUTING.md")))
     for block in re.findall(r"```bash\n(.*?)```", page, re.S)
     for line in block.splitlines()
     if line.startswith("tolman ")

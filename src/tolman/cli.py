@@ -45,27 +45,38 @@ def show(name: Annotated[str, typer.Argument(help="A study or component, such as
 
 
 @app.command()
-def run(
+def run(  # noqa: PLR0913
     study: Annotated[str, typer.Argument(help="Which study; `tolman list` names them.")],
     scale: Annotated[str, typer.Option(help="How large: quick, small or paper.")] = "quick",
     seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds (0, 1, ...); each scale has its own default.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="PART.FIELD=VALUE", help="Change a field, such as train_time.steps=200; repeatable.")
     ] = None,
-    folder: Annotated[Path, typer.Option("--out", help="The store: trained models, records, reports.")] = Path("runs"),
-    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes; by default one for each training, up to the cores.")] = None,
+    folder: Annotated[str, typer.Option("--out", help="The store: trained models, records, reports. A folder, or a URL such as s3://bucket/runs.")] = "runs",
+    workers: Annotated[int | None, typer.Option(min=1, help="Trainings at once; by default all, up to the cores.")] = None,
+    engine: Annotated[str, typer.Option(help="Where trainings run: local (this machine) or ray (a cluster).")] = "local",
+    address: Annotated[str | None, typer.Option(help="Of the Ray cluster, such as auto or 10.0.0.1:6379; by default one is begun on this machine.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per cell and kind, and nothing else, on standard output.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be run, and about how long and how much memory it takes.")] = False,
 ) -> None:
     """Run a study: what is finished is not run again, what was interrupted goes on."""
+    from tolman.run import ranks
     from tolman.run.execute import Stopped
     from tolman.run.plan import result_rows
 
     plan, module = make_plan(study, scale, seeds, set_ or [], folder)
-    workers = workers or min(os.cpu_count() or 1, max(1, len(plan.unfinished())))
+    unfinished = plan.unfinished()
+    if ranks.together() and ranks.begin() > 0:
+        return ranks.join(plan.store, plan.groups())
+    if ranks.together():
+        workers = 1
+    if engine == "local" or dry_run:
+        workers = workers or min(os.cpu_count() or 1, max(1, len(unfinished)))
     if dry_run:
-        return print_dry_run(plan, workers, json_)
-    run_plan(plan, workers, Stopped)
+        return print_dry_run(plan, workers or 1, json_)
+    run_plan(plan, Stopped, workers=workers, engine=engine, address=address)
+    if ranks.together():
+        ranks.end()
     frames = plan.write_folder({"title": module.__doc__.split("\n")[0], "settings": set_ or []})
     if json_:
         for row in result_rows(frames):
@@ -93,7 +104,7 @@ def claims(
     results: Annotated[Path | None, typer.Option(help="Folder with the runs whose records decide; by default the committed results/.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="Run the studies behind these claims again at their quick scale, then decide from that.")] = False,
     seeds: Annotated[int | None, typer.Option(min=1, help="How many seeds for --quick; a verdict needs 3, each study has its own default.")] = None,
-    folder: Annotated[Path, typer.Option("--out", help="The store for --quick.")] = Path("runs"),
+    folder: Annotated[str, typer.Option("--out", help="The store for --quick.")] = "runs",
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON object per claim.")] = False,
 ) -> None:
     """The ledger: every claim with its verdict, decided from records by the rule written beforehand."""
@@ -106,7 +117,7 @@ def claims(
         if not wanted:
             raise UserError("name the claims to run again, such as: tolman claims C04 --quick")
         run_again(wanted, seeds, folder)
-        verdicts = settle(folder, wanted, scale="quick")
+        verdicts = settle(Path("runs" if "://" in folder else folder), wanted, scale="quick")
     else:
         verdicts = settle(results or committed_results(), wanted or list(LEDGER))
     if json_:
@@ -119,7 +130,7 @@ def claims(
         out.print(f"{len(verdicts)} claims: {', '.join(f'{n} {verdict}' for verdict, n in counts.most_common())}. In full: tolman claims C04")
 
 
-def run_again(ids: list[str], seeds: int | None, folder: Path) -> None:
+def run_again(ids: list[str], seeds: int | None, folder: str) -> None:
     """Run the studies that decide these claims at their quick scale; says which, and about how long it takes, before it starts."""
     from tolman.report.terminal import span
     from tolman.run.estimate import expected, peak_flops
@@ -135,7 +146,7 @@ def run_again(ids: list[str], seeds: int | None, folder: Path) -> None:
             f"{', '.join(ids)}: study {plan.study}, quick scale, {seeds_run} seed{'s' * (seeds_run > 1)}: {len(todo)} of {len(plan.groups())} trainings to run, {time_}"
         )
     for plan, module in plans:
-        run_plan(plan, min(os.cpu_count() or 1, max(1, len(plan.unfinished()))), Stopped)
+        run_plan(plan, Stopped, workers=min(os.cpu_count() or 1, max(1, len(plan.unfinished()))))
         plan.write_folder({"title": module.__doc__.split("\n")[0], "settings": []})
 
 
@@ -170,7 +181,7 @@ def audit(
         return out.print(
             f"would ask {guess['prompts']} prompts of {guess['questions']} questions, about {guess['tokens']} tokens to read; time: {span(guess['seconds'])}"
         )
-    run_plan(plan, 1, Stopped)
+    run_plan(plan, Stopped)
     result = Audit(plan.frames(), corpus)
     about = {"title": f"Audit of {docs}", "headline": result.headline(), "settings": set_ or []}
     plan.write_folder(about)
@@ -203,7 +214,7 @@ def compare(
         err.print(f"left out: {name}: {why}", soft_wrap=True)
     if dry_run:
         return print_dry_run(found.plan, 1, json_)
-    run_plan(found.plan, 1, Stopped)
+    run_plan(found.plan, Stopped)
     result = Verdicts(found.plan.frames())
     found.plan.write_folder({"title": f"Comparison on {docs}", "headline": result.recommendation(), "settings": set_ or []})
     if json_:
@@ -214,7 +225,7 @@ def compare(
     out.print(f"report: {page}", soft_wrap=True)
 
 
-def make_plan(study: str, scale: str, seeds: int | None, settings: list[str], folder: Path) -> tuple[Any, Any]:
+def make_plan(study: str, scale: str, seeds: int | None, settings: list[str], folder: str) -> tuple[Any, Any]:
     """The plan of a study with the overrides applied, and the study's module."""
     from tolman.core.discovery import module
     from tolman.run.cell import override
@@ -235,11 +246,11 @@ def parse_setting(text: str) -> tuple[str, Any]:
         raise UserError(f"--set {text!r}: write PART.FIELD=VALUE, such as train_time.steps=200")
     try:
         return path, json.loads(value)
-    except ValueError:
+    except (ValueError, RecursionError):
         return path, value
 
 
-def run_plan(plan: Any, workers: int, stopped: type[Exception]) -> None:
+def run_plan(plan: Any, stopped: type[Exception], *, workers: int | None = 1, engine: str = "local", address: str | None = None) -> None:
     """Run with progress shown on standard error."""
     from tolman.report.terminal import RunProgress
 
@@ -248,8 +259,8 @@ def run_plan(plan: Any, workers: int, stopped: type[Exception]) -> None:
     if finished := len(plan.groups()) - len(groups):
         err.print(f"{finished} of {len(plan.groups())} trainings are finished already")
     try:
-        with RunProgress(err, labels, workers) as progress:
-            plan.run(progress, workers)
+        with RunProgress(err, labels, workers or len(groups)) as progress:
+            plan.run(progress, workers, engine=engine, address=address)
     except (stopped, KeyboardInterrupt) as error:
         err.print("[yellow]stopped[/]; what was finished is kept, and the same command goes on from there")
         raise typer.Exit(130) from error

@@ -48,7 +48,13 @@ def component(address: str) -> "type[Component]":
 
     if ":" in address:
         module_name, _, qualname = address.partition(":")
-        return getattr(importlib.import_module(module_name), qualname)
+        try:
+            own = getattr(importlib.import_module(module_name), qualname)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise UserError(f"there is no component at {address!r}: {error}") from error
+        if not (isinstance(own, type) and issubclass(own, Component)):  # whoever calls it would otherwise call whatever a file names
+            raise UserError(f"{address!r} is no component")
+        return own
     folder, _, name = address.partition("/")
     if folder not in FOLDERS:
         raise UserError(f"there is no kind of component {folder!r}; {suggest(folder, FOLDERS)}")
@@ -69,6 +75,6 @@ def components(folder: str) -> "dict[str, type[Component]]":
 
 def from_config(config: Mapping[str, Any]) -> "Component":
     """The component that `Component.config()` described."""
-    if "is" not in config:
+    if not isinstance(config.get("is"), str):
         raise UserError("a component's configuration needs 'is': its address, such as 'datasets/reversals'")
     return component(config["is"])(**{k: v for k, v in config.items() if k != "is"})

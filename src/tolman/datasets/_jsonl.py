@@ -45,10 +45,12 @@ def read_rows(file: Path, rows: int | None = None) -> list[Row]:
 def _row(line: str, file: Path, number: int) -> Row:
     try:
         value = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise UserError(f"{file}, line {number}: this is no JSON ({error.msg}); is the file truncated?") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{file}, line {number}: this is no JSON ({getattr(error, 'msg', error)}); is the file truncated?") from error
     parts = [value.get(key) for key in ("prompt", "completion")] if isinstance(value, dict) else [None]
     if not all(isinstance(part, str) and part.strip() for part in parts):
         held = f"an object with {', '.join(map(repr, value)) or 'nothing'}" if isinstance(value, dict) else f"a {type(value).__name__}"
         raise UserError(f"{file}, line {number}: this is {held}, not an object with the texts 'prompt' and 'completion'")
+    if any("\ud800" <= c <= "\udfff" for part in parts for c in part):
+        raise UserError(f"{file}, line {number}: this holds half of a UTF-16 pair, which is no character")
     return Row(value["prompt"], value["completion"], file, number)

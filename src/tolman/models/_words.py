@@ -45,10 +45,14 @@ class Words:
 
     @classmethod
     def read(cls, path: Path) -> "Words":
+        """The tokenizer that was saved at `path`. Raises UserError for a file that is none, or another's."""
         try:
-            return cls(Tokenizer.from_file(str(path)))
+            words = cls(Tokenizer.from_file(str(path)))
         except Exception as error:  # tokenizers raises bare Exception
             raise UserError(f"{path} is no tokenizer file: {error}") from error
+        if lacking := [t for t in (*_SPECIAL, "\n") if words.tokenizer.token_to_id(t) is None]:
+            raise UserError(f"{path} is not a tokenizer of models/tiny: it has no {lacking[0]!r}")
+        return words
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Ids of each text, beginning with `<|document|>`."""

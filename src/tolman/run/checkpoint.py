@@ -1,8 +1,7 @@
 """The state of a training that is under way, in one safetensors file that is replaced whole."""
 
+import hashlib
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from time import perf_counter
 from typing import Any
@@ -11,7 +10,6 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from tolman.core.errors import UserError
 from tolman.run.store import Store
 
 
@@ -20,8 +18,9 @@ class FileCheckpoints:
 
     def __init__(self, store: Store, fingerprint: str, share: float = 0.05) -> None:
         self.store, self.share = store, share
-        self.folder = store.checkpoint_folder(fingerprint)
-        self.path = self.folder / "state.safetensors"
+        self.key = f"checkpoints/{fingerprint}/state.safetensors"
+        self.path = store.checkpoint_folder(fingerprint) / "state.safetensors"
+        """Where the state is, in a store that is a folder."""
         self.stop = False
         """Set to be asked for a save at the next step, before stopping."""
         self._took_s = 0.0
@@ -29,14 +28,20 @@ class FileCheckpoints:
 
     def load(self) -> Mapping[str, Any] | None:
         """The last state, or None. A damaged file is set aside with a warning."""
-        if not self.path.exists():
-            return None
         try:
-            with safe_open(self.path, "pt") as file:
-                skeleton = json.loads(file.metadata()["state"])
-                return _unflatten(skeleton, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            with safe_open(self.store.place.file(self.key), "pt") as file:
+                about = file.metadata()
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            if about.get("sha256", (found := _hash(about["state"], tensors))) != found:  # states written before 2026-11-25 have none
+                raise ValueError("it is not as it was written")
+            state = _unflatten(json.loads(about["state"]), tensors)
+            if not isinstance(state, dict):
+                raise ValueError("it holds no state")
+            return state
+        except FileNotFoundError:
+            return None
         except Exception as error:  # safetensors raises its own bare error
-            self.store.set_aside(self.path, f"the checkpoint {self.path} cannot be read ({error})")
+            self.store.set_aside(self.key, f"the checkpoint {self.store.address}/{self.key} cannot be read ({error})")
             return None
 
     def due(self) -> bool:
@@ -45,26 +50,27 @@ class FileCheckpoints:
     def save(self, state: Mapping[str, Any]) -> None:
         began = perf_counter()
         tensors: dict[str, torch.Tensor] = {}
-        skeleton = _flatten(state, "", tensors)
-        scratch = self.folder / f".state.{os.getpid()}"
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            save_file(tensors, scratch, {"state": json.dumps(skeleton)})
-            os.replace(scratch, self.path)
-        except (OSError, RuntimeError) as error:  # safetensors wraps the system's error
-            scratch.unlink(missing_ok=True)
-            raise UserError(f"cannot write the checkpoint {self.path}: {error}; what was finished before is intact") from error
+        skeleton = json.dumps(_flatten(state, "", tensors))
+        with self.store.place.replacing(self.key) as scratch:
+            save_file(tensors, scratch, {"state": skeleton, "sha256": _hash(skeleton, tensors)})
         self._saved_at = perf_counter()
         self._took_s = self._saved_at - began
 
     def clear(self) -> None:
         """The training is done and its artifact written."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.store.place.remove(self.key.rpartition("/")[0])
+
+
+def _hash(skeleton: str, tensors: Mapping[str, torch.Tensor]) -> str:
+    content = hashlib.sha256(skeleton.encode())
+    for name in sorted(tensors):
+        content.update(tensors[name].cpu().reshape(-1).view(torch.uint8).numpy().data)
+    return content.hexdigest()
 
 
 def _flatten(value: Any, path: str, tensors: dict[str, torch.Tensor]) -> Any:
     if isinstance(value, torch.Tensor):
-        tensors[path] = value.detach().contiguous()
+        tensors[path] = value.detach().cpu().contiguous()
         return {"tensor": path}
     if isinstance(value, Mapping):
         return {"dict": [[key, _flatten(item, f"{path}/{key}", tensors)] for key, item in value.items()]}
@@ -82,4 +88,6 @@ def _unflatten(skeleton: Any, tensors: dict[str, torch.Tensor]) -> Any:
         return {key: _unflatten(item, tensors) for key, item in content}
     if kind == "list":
         return [_unflatten(item, tensors) for item in content]
+    if kind != "value":
+        raise ValueError(f"it holds a {kind!r}")
     return content

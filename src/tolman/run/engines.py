@@ -5,9 +5,9 @@ import os
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from tolman.core.errors import UserError
@@ -62,7 +62,7 @@ def run_workers(store: Store, groups: Sequence[Sequence[Cell]], report: Report, 
                     group, attempt = waiting.pop(0)
                     mine, its = context.Pipe()
                     configs = [cell.config() for cell in groups[group]]
-                    process = context.Process(target=_work, args=(str(store.folder), configs, its, threads, os.getpid()), daemon=True)
+                    process = context.Process(target=_work, args=(store.address, configs, its, threads, os.getpid()), daemon=True)
                     process.start()
                     its.close()
                     running[number] = (process, mine, group, attempt)
@@ -79,7 +79,7 @@ def run_workers(store: Store, groups: Sequence[Sequence[Cell]], report: Report, 
                     outcome = outcome or _drain(pipe, report)
                     process.join()
                     del running[key]
-                    waiting += _conclude(outcome, groups[group], group, attempt, process.exitcode, report, stop.is_set())
+                    waiting += conclude(outcome, groups[group], group, attempt, f"exit code {process.exitcode}", report, stop.is_set())
                 if stop.is_set() and not running:
                     raise Stopped
                 time.sleep(0.02)
@@ -88,8 +88,8 @@ def run_workers(store: Store, groups: Sequence[Sequence[Cell]], report: Report, 
                 process.terminate()
 
 
-def _conclude(outcome: Any, cells: Sequence[Cell], group: int, attempt: int, exitcode: int | None, report: Report, stopped: bool) -> list[tuple[int, int]]:
-    """What a finished worker means: nothing more to do, an error to raise, or the group to be tried again."""
+def conclude(outcome: Any, cells: Sequence[Cell], group: int, attempt: int, how: str, report: Report, stopped: bool) -> list[tuple[int, int]]:
+    """What a finished worker means: nothing more to do, an error to raise, or the group to be tried again. `how` it ended, if it left no outcome."""
     if outcome == ("done",):
         report({"event": "group", "training": cells[0].train_fingerprint()})
         return []
@@ -99,8 +99,8 @@ def _conclude(outcome: Any, cells: Sequence[Cell], group: int, attempt: int, exi
         raise UserError(outcome[1]) if outcome[0] == "user error" else RuntimeError(outcome[1])
     name = f"{cells[0].training or cells[0].dataset.address()}, seed {cells[0].seed}"
     if attempt:
-        raise UserError(f"the worker for {name!r} died twice (exit code {exitcode}); if memory ran out, use fewer --workers; finished cells are kept")
-    report({"event": "warning", "text": f"the worker for {name!r} died (exit code {exitcode}); a new one goes on from its checkpoint"})
+        raise UserError(f"the worker for {name!r} died twice ({how}); if memory ran out, use fewer --workers; finished cells are kept")
+    report({"event": "warning", "text": f"the worker for {name!r} died ({how}); a new one goes on from its checkpoint"})
     return [(group, attempt + 1)]
 
 
@@ -117,7 +117,7 @@ def _drain(pipe: Any, report: Report) -> Any:
     return None
 
 
-def _work(folder: str, configs: list[dict[str, Any]], pipe: Any, threads: int, parent: int) -> None:
+def _work(address: str, configs: list[dict[str, Any]], pipe: Any, threads: int, parent: int) -> None:
     """A worker's life: one group. It ends itself when the process that began it is gone."""
     import torch
 
@@ -132,18 +132,20 @@ def _work(folder: str, configs: list[dict[str, Any]], pipe: Any, threads: int, p
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent passes it on as SIGTERM
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    try:
-        execute(Store(Path(folder)), [cell_from_config(c) for c in configs], report, stop)
-        outcome: tuple[str, ...] = ("done",)
-    except Stopped:
-        outcome = ("stopped",)
-    except UserError as error:
-        outcome = ("user error", str(error))
-    except Exception as error:
-        import traceback
+    pipe.send(outcome_of(address, configs, report, stop))
 
-        outcome = ("error", f"{error!r} in a worker\n{traceback.format_exc()}")
-    pipe.send(outcome)
+
+def outcome_of(address: str, configs: list[dict[str, Any]], report: Report, stop: threading.Event) -> tuple[str, ...]:
+    """Run a group in the store at `address`; how that ended, in a form that every engine can send to its driver."""
+    try:
+        execute(Store(address), [cell_from_config(c) for c in configs], report, stop)
+    except Stopped:
+        return ("stopped",)
+    except UserError as error:
+        return ("user error", str(error))
+    except Exception as error:
+        return ("error", f"{error!r} in a worker\n{traceback.format_exc()}")
+    return ("done",)
 
 
 def _end_with(parent: int) -> None:

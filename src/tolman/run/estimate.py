@@ -21,6 +21,31 @@ class Expected:
     memory_bytes: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What one training needs of a machine while it runs."""
+
+    cpus: int
+    gpus: int
+    memory_bytes: int | None
+    """None where the components do not say."""
+
+
+def resources(cells: Sequence[Cell], *, cpus: int = 1) -> Resources:
+    """For cells that share one training: a GPU if the model's `device` is one, and the memory that its sizes come to."""
+    memory = memory_bytes(cells)
+    return Resources(cpus, int(str(getattr(cells[0].model, "device", "cpu")).startswith("cuda")), None if memory is None else round(memory))
+
+
+def memory_bytes(cells: Sequence[Cell]) -> float | None:
+    """Peak memory of one training: weights, gradients and optimiser state, activations of one batch, libraries."""
+    model = cells[0].model
+    parameters, activation = getattr(model, "parameter_count", None), getattr(model, "activation_bytes_per_token", None)
+    if parameters is None:
+        return None
+    return LIBRARIES_BYTES + 16 * parameters() + (activation() if activation else 0) * getattr(cells[0].train_time, "batch_tokens", 0)
+
+
 def peak_flops() -> float:
     """bfloat16 matrix products of this machine, in FLOPs per second, measured for about a fifth of a second."""
     import torch
@@ -36,16 +61,11 @@ def peak_flops() -> float:
 
 def expected(cells: Sequence[Cell], peak: float) -> Expected:
     """For cells that share one training. Asking is taken as a tenth of training: a rough guess, said so where it is printed."""
-    first = cells[0]
-    tokens, parameters, activation = (
-        getattr(part, name, None)
-        for part, name in ((first.train_time, "train_tokens"), (first.model, "parameter_count"), (first.model, "activation_bytes_per_token"))
-    )
+    tokens, parameters = getattr(cells[0].train_time, "train_tokens", None), getattr(cells[0].model, "parameter_count", None)
     if tokens is None or parameters is None:
         return Expected(None, None)
     seconds = 1.1 * 6 * parameters() * tokens() / (peak * SHARE_OF_PEAK)
-    memory = LIBRARIES_BYTES + 16 * parameters() + (activation() if activation else 0) * getattr(first.train_time, "batch_tokens", 0)
-    return Expected(seconds, memory)
+    return Expected(seconds, memory_bytes(cells))
 
 
 def default_workers() -> int:

@@ -12,9 +12,11 @@ from tolman.core.data import Corpus, Question
 from tolman.core.errors import UserError
 from tolman.core.leaks import find_leaks
 from tolman.core.seeds import derive
+from tolman.run import ranks
 from tolman.run.cell import Cell, Item
 from tolman.run.checkpoint import FileCheckpoints
 from tolman.run.environment import environment
+from tolman.run.places import saying
 from tolman.run.store import Store
 
 CURVE_POINTS = 24
@@ -70,6 +72,7 @@ def trained(store: Store, cells: Sequence[Cell], corpus: Corpus, report: Report,
     watch = CurveWatch(cells, corpus, model, checkpoints, report, stop)
     watch.begin_with(before)
     go = first.train_time.train if before is None else first.train_time.go_on  # type: ignore[attr-defined]
+    ranks.summon(fingerprint)
     with model.meter.phase("train"):
         go(model, corpus, seed=first.seed, checkpoints=watch, watch=watch)
     watch.finish()
@@ -80,12 +83,10 @@ def trained(store: Store, cells: Sequence[Cell], corpus: Corpus, report: Report,
         "notes": watch.notes, "environment": environment(), "created": now(),
     }  # fmt: skip
     with store.writing_artifact(fingerprint) as scratch:
-        try:
+        with saying("write the model to", scratch):
             model.save(scratch)
             for name, documents in watch.documents.items():
                 (scratch / f"{name}.jsonl").write_text("".join(json.dumps(d, ensure_ascii=False) + "\n" for d in documents), encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"cannot write the model to {scratch}: {error.strerror}; its checkpoint is kept") from error
         store.finish_artifact(fingerprint, scratch, about)
     checkpoints.clear()
     report({"event": "trained", "training": fingerprint})
@@ -134,6 +135,7 @@ class CurveWatch:
 
     def load(self) -> Any:
         state = self.inner.load()
+        ranks.loaded()
         if state is None:
             return None
         kept = json.loads(state["watch"])

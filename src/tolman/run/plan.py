@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tolman.core.errors import UserError
+from tolman.core.errors import UserError, suggest
 from tolman.core.stats import Estimate, estimate
+from tolman.run import index
 from tolman.run.cell import Cell
 from tolman.run.engines import run_here, run_workers
+from tolman.run.estimate import default_workers
 from tolman.run.execute import Report
 from tolman.run.frames import Frames, recall
 from tolman.run.store import Store, write_atomically
@@ -42,33 +44,42 @@ class Plan:
 
     def unfinished(self) -> list[list[Cell]]:
         """Groups with a cell that has no record yet."""
-        return [g for g in self.groups() if any(self.store.read_record(c.fingerprint()) is None for c in g)]
+        by_fingerprint = {c.fingerprint(): c for c in self.cells}
+        done = index.finished(self.store, list(by_fingerprint))
+        todo = {c.train_fingerprint() for fingerprint, c in by_fingerprint.items() if fingerprint not in done}
+        return [g for g in self.groups() if g[0].train_fingerprint() in todo]
 
-    def run(self, report: Report, workers: int = 1) -> None:
-        """Run what is unfinished. Raises Stopped when interrupted (finished cells are kept), UserError for what the user can mend."""
+    def run(self, report: Report, workers: int | None = 1, *, engine: str = "local", address: str | None = None) -> None:
+        """Run what is unfinished, on this machine or (`engine = "ray"`) on the cluster at `address`; `workers` at once, None for as many as fit.
+
+        Raises Stopped when interrupted (finished cells are kept), UserError for what the user can mend."""
         groups = self.unfinished()
         for warning in self.store.warnings:
             report({"event": "warning", "text": warning})
         self.store.warnings.clear()
-        if workers > 1 and len(groups) > 1:
+        if engine == "ray":
+            from tolman.run.ray_engine import run_ray
+
+            run_ray(self.store, groups, report, address=address, workers=workers)
+        elif engine != "local":
+            raise UserError(f"there is no engine {engine!r}; {suggest(engine, ('local', 'ray'))}")
+        elif (workers := workers or default_workers()) > 1 and len(groups) > 1:
             run_workers(self.store, groups, report, min(workers, len(groups)))
         else:
             run_here(self.store, groups, report)
 
     def frames(self) -> Frames:
         """The tables of the finished cells. Raises UserError if a cell has no record."""
-        records, curves = [], []
-        for cell in self.cells:
-            record = self.store.read_record(cell.fingerprint())
-            if record is None:
+        labels = [(cell.fingerprint(), cell.training, cell.asking) for cell in self.cells]
+        table = index.rows(self.store, [fingerprint for fingerprint, *_ in labels])
+        for cell, (fingerprint, *_) in zip(self.cells, labels, strict=True) if len(table) < len(set(labels)) else ():
+            if fingerprint not in table["fingerprint"]:
                 raise UserError(f"{self.name} is not finished: {cell.training}, {cell.asking}, seed {cell.seed} has no record; run it again to go on")
-            header, items = record
-            header["cell"] |= {"training": cell.training, "asking": cell.asking}  # labels may have been reworded since
-            records.append((header, items))
+        curves = []
         for group in self.groups():
             if (found := self.store.read_artifact(group[0].train_fingerprint())) is not None:
                 curves.append(found[1] | {"train_fingerprint": group[0].train_fingerprint(), "training": group[0].training})
-        return Frames.of(self.study, self.scale, records, curves)
+        return index.frames(table, labels, Frames.of(self.study, self.scale, [], curves).trainings, study=self.study, scale=self.scale)
 
     def write_folder(self, about: dict[str, Any]) -> Frames:
         """Tables and plan.json in the run's folder."""
@@ -87,7 +98,7 @@ def read_plan(folder: Path) -> dict[str, Any]:
         assert isinstance(data, dict)
     except FileNotFoundError as error:
         raise UserError(f"{folder} holds no run: plan.json is missing; give a folder that `tolman run` wrote, such as runs/reversals-quick") from error
-    except (ValueError, AssertionError) as error:
+    except (ValueError, AssertionError, RecursionError) as error:
         raise UserError(f"{path} is damaged: {error}; run the study again to write it anew") from error
     return data
 
@@ -99,7 +110,7 @@ def measure(*cells: Cell, store: str | Path = "runs") -> dict[str, Estimate]:
     """
     if len({cell.condition() for cell in cells}) != 1:
         raise UserError("measure() takes cells that differ in their seed only; call it once for each condition")
-    plan = Plan("measure", cells[0].condition(), cells, Store(Path(store)))
+    plan = Plan("measure", cells[0].condition(), cells, Store(store))
     plan.run(lambda event: None)
     items = plan.frames().items
     return {

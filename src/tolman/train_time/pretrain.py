@@ -19,6 +19,7 @@ from tolman.core.protocols import Checkpoints, TrainableModel, Watch
 from tolman.core.seeds import rng
 from tolman.train_time._muon import Muon
 from tolman.train_time._objectives import backwards, masked, masked_copies
+from tolman.train_time._parallel import Team
 
 Objective = Literal["next_token", "masked", "masked_copy", "reversed_tokens", "reversed_names", "reversed_names_marked"]
 
@@ -82,7 +83,7 @@ class Pretrain(Component):
         ]
         peak = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
 
-        begin = 0
+        begin, team = 0, Team(model)
         if (state := checkpoints.load()) is not None:
             begin = state["step"]
             model.network.load_state_dict(state["network"])
@@ -98,15 +99,17 @@ class Pretrain(Component):
             scale = self.schedule(step)
             for group, lr in zip((g for o in optimizers for g in o.param_groups), peak, strict=True):
                 group["lr"] = lr * scale
-            loss = model.loss(batch)
+            part, share_of_loss = team.part(batch)
+            loss = share_of_loss * model.loss(part)
             loss.backward()
+            whole_loss = team.add_up(loss)
             norm = float(torch.nn.utils.clip_grad_norm_(model.network.parameters(), self.clip))
             if not math.isfinite(norm):
-                raise UserError(f"the loss became {float(loss.detach()):g} at step {step}: lower train_time.lr or train_time.matrix_lr")
+                raise UserError(f"the loss became {whole_loss:g} at step {step}: lower train_time.lr or train_time.matrix_lr")
             for optimizer in optimizers:
                 optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
-            watch.step(step + 1, self.steps, loss=float(loss.detach()), norm=norm)
+            watch.step(step + 1, self.steps, loss=whole_loss, norm=norm)
             if checkpoints.due():
                 checkpoints.save(
                     {
