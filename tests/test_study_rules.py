@@ -26,13 +26,13 @@ def test_cells_are_distinct_and_share_their_trainings(name):
 
 def test_trainings_are_those_of_the_studies_they_build_on():
     mine = {c.training: c.train_fingerprint() for study in (distractors, sparse) for c in study.cells("small", [0])}
-    theirs = {(name, c.training): c.train_fingerprint() for name in ("reversals", "codebooks") for c in module("studies", name).cells("small", [0])}
+    theirs = {(name, c.training): c.train_fingerprint() for name in ("reversals", "two_hop") for c in module("studies", name).cells("small", [0])}
     fresh = "fresh in-context sequences"
-    assert mine[distractors.REVERSALS] == mine[sparse.DENSE] == theirs["reversals", fresh] and mine[distractors.CODEBOOKS] == theirs["codebooks", fresh]
+    assert mine[distractors.REVERSALS] == mine[sparse.DENSE] == theirs["reversals", fresh] and mine[distractors.CHAINS] == theirs["two_hop", fresh]
 
 
 @pytest.mark.parametrize(
-    "study, training", [(distractors, distractors.REVERSALS), (distractors, distractors.CODEBOOKS), (semantic_structure, semantic_structure.FRESH)]
+    "study, training", [(distractors, distractors.REVERSALS), (distractors, distractors.CHAINS), (semantic_structure, semantic_structure.FRESH)]
 )
 def test_the_longest_context_fits(study, training):
     cells = [c for c in study.cells("small", [0]) if c.training == training and c.test_time.address() == "test_time/retrieval"]

@@ -1,6 +1,6 @@
 """How far does accuracy fall with the length of the context, and with what stands beside the document that is needed?
 
-The models of `reversals` and `codebooks`, trained with in-context sequences of up to six facts, are shown the documents they need among more and more others: any,
+The models of `reversals` and `two_hop`, trained with in-context sequences of up to six facts, are shown the documents they need among more and more others: any,
 those with the name that the question asks about, or those with its relation. The needed one stands anywhere, before all others, or after them.
 """
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from tolman.core.component import Component
 from tolman.core.stats import Estimate
-from tolman.datasets.codebooks import Codebooks
 from tolman.datasets.reversals import Reversals
+from tolman.datasets.two_hop import TwoHop
 from tolman.memory.oracle import Oracle
 from tolman.models.tiny import Tiny
 from tolman.run.cell import Cell
@@ -23,7 +23,7 @@ from tolman.train_time.pretrain import Pretrain
 
 scales = {"quick": 1, "small": 3}
 
-REVERSALS, CODEBOOKS = "reversals, fresh in-context sequences", "codebooks, fresh in-context sequences"
+REVERSALS, CHAINS = "reversals, fresh in-context sequences", "two hops, fresh in-context sequences"
 COUNTS = (0, 1, 3, 7, 15, 31)
 """Distractors. Training never showed more than five beside the fact that was asked for."""
 LIKE = {"any": "", "rare_word": " with the name asked about", "common_word": " with the relation asked about"}
@@ -31,7 +31,7 @@ FEW, MANY = 1, 31
 AT = 15
 """At how many distractors kinds of distractors are compared. It was 7; there the first seed was at the ceiling with every kind (.95 to .98), so this was changed before
 the others were run."""
-_LATENT = {REVERSALS: "heldout_reversal", CODEBOOKS: "latent_next"}
+_LATENT = {REVERSALS: "heldout_reversal", CHAINS: "two_hop"}
 
 
 def label(distractors: int, like: str = "any", place: str = "random") -> str:
@@ -39,11 +39,11 @@ def label(distractors: int, like: str = "any", place: str = "random") -> str:
 
 
 def cells(scale: str, seeds: Sequence[int]) -> list[Cell]:
-    """The trainings of the studies `reversals` and `codebooks` (shared with these), asked with each number and kind of distractors."""
-    steps = 1000 if scale == "quick" else 1400
+    """The trainings of the studies `reversals` and `two_hop` (shared with these), asked with each number and kind of distractors."""
+    steps = 1000 if scale == "quick" else 1600
     sources: dict[str, tuple[Component, Component, tuple[str, ...]]] = {
         REVERSALS: (Reversals.at(scale), Pretrain.at(scale), ("heldout_forward", "heldout_reversal")),
-        CODEBOOKS: (Codebooks.at("quick"), Pretrain(steps=steps), ("latent_definition", "latent_next")),
+        CHAINS: (TwoHop.at("quick"), Pretrain(steps=steps), ("one_hop", "two_hop")),
     }
     out = []
     for seed in seeds:
