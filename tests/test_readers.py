@@ -102,6 +102,7 @@ def test_a_state_of_any_shape_is_set_aside(data: bytes, state: Any, tmp_path: Pa
         assert checkpoints.load() is None and "cannot be read" in store.warnings.pop()
 
 
+@FILES
 @given(config=ANY_JSON, address=st.text(max_size=12))
 def test_a_configuration_of_any_shape_is_a_component_or_one_sentence(config: Any, address: str, store: tuple[Store, Cell, bytes]) -> None:
     _, cell, _ = store
@@ -137,6 +138,7 @@ def test_json_lines_of_any_shape_are_rows_or_one_sentence(lines: list[bytes], tm
     assert read_rows(path)[0].text == "a b"
 
 
+@FILES
 @given(text=st.text(max_size=60), other=st.text(max_size=60))
 def test_any_text_is_tokens_and_targets_begin_where_they_should(text: str, other: str) -> None:
     words = Words.of([text])
@@ -164,6 +166,7 @@ def test_files_of_a_run_of_any_shape_are_one_sentence(data: bytes, value: Any, t
             Words.read(tmp_path / "tokenizer.json")
 
 
+@FILES
 @given(text=st.text(max_size=40))
 def test_a_setting_is_a_path_and_a_value_or_one_sentence(text: str) -> None:
     for setting in (text, f"model.width={text}", f"model.width={DEEP.decode()}"):
