@@ -56,7 +56,7 @@ def test_a_clear_winner_is_recommended_with_its_numbers(tmp_path):
         f"(difference +{100 * (round(0.9 * n) - round(0.1 * n)) / n:.0f} points [",
         "5e+06 FLOPs once and 20 FLOPs a question",
     )
-    for part in (*parts, "A perfect memory would reach 100 %", "trained once"):
+    for part in (*parts, "With a perfect memory (an oracle): 100 %", "trained once"):
         assert part in said, (part, said)
     assert list(found.break_evens()) == [] and costs_table(found.methods).row_count == 3
     json.dumps(found.to_dict(), allow_nan=False)

@@ -187,7 +187,7 @@ class Verdicts:
         for row in self.break_evens():
             said += f" From {row['from_questions']:,} questions on, {row['method']} is cheaper than {row['cheaper_than']}."
         ceiling = max((m for m in self.methods if m["asking"] == CEILING), key=lambda m: m["accuracy"].mean, default=None)
-        said += f" A perfect memory would reach {_say(ceiling['accuracy'])}." if ceiling else ""
+        said += f" With a perfect memory (an oracle): {_say(ceiling['accuracy'])}." if ceiling else ""
         return said + (" Each method was trained once: intervals speak of other facts, not of other trainings." if any(m["once"] for m in self.methods) else "")
 
     def _chance(self) -> float:
