@@ -60,6 +60,10 @@ def records(store: Store, cells: list[Cell]) -> list[Any]:
     return [content(f) for f in found]
 
 
+forks = pytest.mark.slow
+"""For tests that fork: what is forked off a process in which polars or torch have threads may wait for ever, so these run by themselves: pytest -m slow tests/test_places.py"""
+
+
 def child(work: Callable[[], object]) -> int:
     """A process that does `work` and ends; 0 if without an error. Forked, so that torch need not be imported again."""
     pid = os.fork()
@@ -191,6 +195,7 @@ def test_a_hostile_artifact_cannot_name_files_outside_its_folder(tmp_path: Path)
 # -- one holder --------------------------------------------------------------------------------------------------------------------------------------
 
 
+@forks
 @pytest.mark.parametrize("scheme", ["", "file://"])
 def test_many_processes_on_one_lock_hold_it_one_at_a_time(scheme: str, tmp_path: Path) -> None:
     (tmp_path / "count").write_text("0")
@@ -207,6 +212,7 @@ def test_many_processes_on_one_lock_hold_it_one_at_a_time(scheme: str, tmp_path:
     assert (tmp_path / "count").read_text() == "20"
 
 
+@forks
 @pytest.mark.parametrize("how", ["killed", "half written"])
 def test_a_stale_lease_is_taken_over_and_a_living_one_is_not(how: str, tmp_path: Path, impatient: None) -> None:
     store = Store(f"file://{tmp_path}/store")
@@ -235,6 +241,7 @@ def test_a_stale_lease_is_taken_over_and_a_living_one_is_not(how: str, tmp_path:
     assert json.loads(store.place.read("locks/one/000001")) == {"free": True}
 
 
+@forks
 @pytest.mark.parametrize("scheme", ["", "file://"])
 def test_two_drivers_on_one_store_run_no_cell_twice(scheme: str, tmp_path: Path) -> None:
     cells = scripted_cells(range(6))
@@ -291,6 +298,7 @@ def kill_everywhere(scheme: str, tmp_path: Path, cells: list[Cell]) -> int:
     raise AssertionError("the run never ended")
 
 
+@forks
 @pytest.mark.parametrize("scheme", ["", "file://"])
 def test_kill_9_at_every_write_loses_no_record(scheme: str, tmp_path: Path, impatient: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Bucket, "patience_s", 0.1)
@@ -309,6 +317,7 @@ def test_kill_9_at_every_write_of_a_training_loses_no_record(scheme: str, tmp_pa
 # -- a full disk ---------------------------------------------------------------------------------------------------------------------------------------
 
 
+@forks
 @pytest.mark.parametrize("limit_bytes", [300, 3_000, 30_000])
 def test_a_disk_that_takes_no_more_is_one_sentence_and_the_run_goes_on_when_it_does(limit_bytes: int, tmp_path: Path) -> None:
     """RLIMIT_FSIZE: writes beyond it fail as on a full disk, in whatever library they happen; a record, a checkpoint and the weights are cut short in turn."""

@@ -91,6 +91,6 @@ def draw(rows: pl.DataFrame) -> alt.FacetChart:
         base.mark_point(filled=True, size=75, opacity=1).encode(x=x, y=y, color=colour, shape=shape, tooltip=tooltip),
     ).properties(width=width, height=230)
     subtitle = f"Shaded: as many as training showed beside the fact it asked for. {_theme.intervals_said(rows)}"
-    return layers.facet(facet=alt.Facet("panel:N", sort=panels, header=_theme.header(width)), columns=columns).properties(
+    return layers.facet(facet=alt.Facet("panel:N", sort=panels, header=_theme.header(width, panels)), columns=columns).properties(
         usermeta={"left": 60, "gap": 28}, title=_theme.heading(__doc__, subtitle, columns * width + 60)
     )
