@@ -1,15 +1,25 @@
 """Fine-tuning: adapters and all weights keep the contract of methods; texts are cut as said; what holds a model back does; a failed step is undone."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
+from tolman import Cell
 from tolman.core.component import Component
 from tolman.core.data import Document
+from tolman.core.discovery import component
 from tolman.core.errors import UserError
 from tolman.core.packing import Example, pack
 from tolman.models.hf import Hf
 from tolman.models.tiny import Tiny
+from tolman.report.summary import estimates
+from tolman.report.terminal import results_table
+from tolman.run.frames import LATER, Frames
+from tolman.run.plan import Plan
+from tolman.run.store import Store
 from tolman.testing import MemoryCheckpoints, Silent, check_train_time
 from tolman.testing._world import world
 from tolman.testing.train_time import Interrupted, same, weights
@@ -17,6 +27,7 @@ from tolman.train_time import _general
 from tolman.train_time._lora import squared_shift, with_lora
 from tolman.train_time._texts import pack_evenly, sentences, texts
 from tolman.train_time.finetune import Finetune
+from tolman.train_time.untrained import Untrained
 
 LLAMA = Hf(path="random", dtype="float32")
 LORA = Finetune(rank=4, steps=20, batch_tokens=96, lr=0.03)
@@ -115,6 +126,35 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_state_before():
         Finetune(weights="full", steps=20, batch_tokens=96, lr=1e30, warmup=0).train(model, world(), seed=0, checkpoints=checkpoints, watch=Silent())
     state = checkpoints.load()
     assert state is not None and all(t.isfinite().all() for t in state["masters"])
+
+
+# -- what it keeps --------------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_retention_is_measured_before_and_after_and_stands_in_the_tables(tmp_path):
+    LLAMA.create(world(), seed=0).save(tmp_path / "published")
+    model = Hf(path=str(tmp_path / "published"), dtype="float32")
+    parts = {"dataset": component("datasets/syllogisms").at("quick"), "test_time": component("test_time/closed_book")(), "scoring": component("scoring/choice")()}
+    cells = [Cell(model=model, train_time=t, seed=0, kinds=("premises",), **parts) for t in (Finetune(steps=3, batch_tokens=64, lr=0.05), Untrained())]
+    plan = Plan("syllogisms", "quick", tuple(cells), Store(tmp_path / "runs"))
+    plan.run(lambda event: None)
+    frames = plan.write_folder({})
+    tuned, untrained = frames.cells.to_dicts()
+    assert untrained["general_nats"] == untrained["general_nats_before"] == tuned["general_nats_before"] != tuned["general_nats"]
+    live = model.create(world(), seed=0)
+    total = tokens = 0.0
+    for example in live.examples(_general.passages("measure")):
+        logprob = live.network(torch.from_numpy(example.token)[None]).logits[0].log_softmax(-1).detach()
+        total -= float(logprob[range(len(example) - 1), example.token[1:]].sum())
+        tokens += len(example) - 1
+    assert tuned["general_nats_before"] == pytest.approx(total / tokens, abs=1e-4)
+    console = Console(width=150, record=True, file=io.StringIO())
+    console.print(results_table(estimates(frames).to_dicts(), "title"))
+    shown = console.export_text()
+    assert f"{tuned['general_nats']:.2f} ({tuned['general_nats'] - tuned['general_nats_before']:+.2f})" in shown and "(+0.00)" in shown
+    frames.cells.drop(*LATER).write_parquet(plan.folder / "cells.parquet")
+    assert Frames.read(plan.folder).cells["general_nats"].to_list() == [None, None], "tables from before retention was measured can still be read"
 
 
 # -- what it reads --------------------------------------------------------------------------------------------------------------------------------------

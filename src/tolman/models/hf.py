@@ -81,13 +81,12 @@ class HfModel:
     """A live `Hf`. Each text's log-probabilities are those of a plain forward pass over it (a test compares them); what texts share is read once."""
 
     causal = True
-    general = True
-    """It knows more than the corpus, so forgetting can be measured."""
     marks: ClassVar[dict[str, int]] = {}
 
     def __init__(self, spec: Hf, network: Any, tokenizer: Any) -> None:
         self.spec, self.tokenizer = spec, tokenizer
         self.meter = Meter()
+        self.general = spec.path != RANDOM  # it knows more than the corpus, so forgetting can be measured
         self.template = Template(tokenizer)
         self.device = torch.device(spec.device)
         _attention.use(network, spec.device)
@@ -143,14 +142,15 @@ class HfModel:
     def loss(self, batch: Batch) -> Tensor:
         """Sum over the batch of weight x next-token loss in nats, divided by the number of weighted tokens. Examples that share a row are blind to one another."""
         hidden_ND, target_N, weight_N = self._hidden(batch)
-        self.meter.add(Cost(tokens=batch.tokens, flops=self.sizes.training_flops(batch.token.size, batch.token.shape[1], len(hidden_ND))))
+        price = self.sizes.training_flops if torch.is_grad_enabled() else self.sizes.flops
+        self.meter.add(Cost(tokens=batch.tokens, flops=price(batch.token.size, batch.token.shape[1], len(hidden_ND))))
         return linear_cross_entropy(hidden_ND, self._head(), target_N, weight_N / len(weight_N))
 
     def logits(self, batch: Batch) -> Tensor:
         """Logits (N, V), float32 and differentiable, of the tokens that have a weight, row by row."""
         hidden_ND, _, _ = self._hidden(batch)
-        passes = 3 if torch.is_grad_enabled() else 1
-        self.meter.add(Cost(tokens=batch.tokens, flops=passes * self.sizes.flops(batch.token.size, batch.token.shape[1], len(hidden_ND))))
+        price = self.sizes.training_flops if torch.is_grad_enabled() else self.sizes.flops
+        self.meter.add(Cost(tokens=batch.tokens, flops=price(batch.token.size, batch.token.shape[1], len(hidden_ND))))
         return F.linear(hidden_ND, self._head()).float()
 
     def matrices(self) -> list[torch.nn.Parameter]:

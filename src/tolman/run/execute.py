@@ -15,6 +15,7 @@ from tolman.core.seeds import derive
 from tolman.run.cell import Cell, Item
 from tolman.run.checkpoint import FileCheckpoints
 from tolman.run.environment import environment
+from tolman.run.retention import retention
 from tolman.run.store import Store
 
 CURVE_POINTS = 24
@@ -68,13 +69,16 @@ def trained(store: Store, cells: Sequence[Cell], corpus: Corpus, report: Report,
     model = first.model.create(corpus, seed=first.seed)  # type: ignore[attr-defined]
     checkpoints = FileCheckpoints(store, fingerprint)
     watch = CurveWatch(cells, corpus, model, checkpoints, report, stop)
+    known = retention(model)
     with model.meter.phase("train"):
         first.train_time.train(model, corpus, seed=first.seed, checkpoints=watch, watch=watch)  # type: ignore[attr-defined]
     watch.finish()
+    kept = retention(model) if getattr(first.train_time, "trains", True) else known
     costs = {phase: (watch.before.get(phase, Cost()) + model.meter.get(phase)).to_dict() for phase in ("generate", "train", "probe")}
     about = {
         "identity": first.train_identity(), "training": first.training, "seed": first.seed, "costs": costs, "curve": watch.curve,
         "parameters": sum(p.numel() for p in model.network.parameters()) if hasattr(model, "network") else None,
+        "retention": {"before": known, "after": kept} if known else None,
         "environment": environment(), "created": now(),
     }  # fmt: skip
     with store.writing_artifact(fingerprint) as scratch:
@@ -199,7 +203,7 @@ def ask(store: Store, cell: Cell, corpus: Corpus, model: Any, about: dict[str, A
     header = {
         "cell": cell.config(), "identity": cell.identity(), "fingerprint": cell.fingerprint(), "train_fingerprint": cell.train_fingerprint(),
         "condition": cell.condition(), "kinds": kinds, "costs": about["costs"] | {"ask": spent.to_dict()}, "questions": len(questions),
-        "parameters": about.get("parameters"), "leaks": leaks, "environment": environment(), "created": now(),
+        "parameters": about.get("parameters"), "retention": about.get("retention"), "leaks": leaks, "environment": environment(), "created": now(),
     }  # fmt: skip
     store.write_record(cell.fingerprint(), header, [item.to_dict() for item in items])
 

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from tolman.core.errors import UserError
+from tolman.run.retention import MEASURES
 from tolman.run.store import Damaged, write_atomically
 
 CELLS: dict[str, Any] = {
@@ -31,7 +32,9 @@ TRAININGS: dict[str, Any] = {
     "train_fingerprint": pl.String, "seed": pl.Int64, "training": pl.String, "step": pl.Int64, "tokens": pl.Int64, "seconds": pl.Float64,
     "flops": pl.Float64, "loss": pl.Float64, "kind": pl.String, "asking": pl.String, "accuracy": pl.Float64, "n": pl.Int64,
 }  # fmt: skip
-_SCHEMAS = {"cells": CELLS, "items": ITEMS, "trainings": TRAININGS}
+LATER: dict[str, Any] = {f"{measure}{when}": pl.Float64 for measure in MEASURES for when in ("_before", "")}
+"""Columns of the cells that older tables lack; null where nothing was measured."""
+_SCHEMAS = {"cells": CELLS | LATER, "items": ITEMS, "trainings": TRAININGS}
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class Frames:
                 table = pl.read_parquet(path)
             except Exception as error:  # polars raises several unrelated errors on bad files
                 raise UserError(f"{path} cannot be read as Parquet: {error}") from error
+            table = table.with_columns(pl.lit(None, dtype).alias(c) for c, dtype in LATER.items() if name == "cells" and c not in table.columns)
             if missing := set(schema) - set(table.columns):
                 raise UserError(f"{path} lacks the column {sorted(missing)[0]!r}; run the study again to write it anew")
             tables.append(table)
@@ -104,6 +108,8 @@ def cell_row(study: str, scale: str, header: dict[str, Any]) -> dict[str, Any]:
         row |= {"n_questions": header["questions"], "leaks": len(header["leaks"])}
         for phase in ("train", "generate", "ask"):
             row |= {f"{phase}_tokens": costs[phase]["tokens"], f"{phase}_flops": costs[phase]["flops"], f"{phase}_s": costs[phase]["seconds"]}
+        kept = header.get("retention") or {"before": {}, "after": {}}
+        row |= {f"{m}{when}": kept[part].get(m) for m in MEASURES for when, part in (("_before", "before"), ("", "after"))}
     except (KeyError, TypeError) as error:
         raise Damaged(f"the record {header.get('fingerprint')} lacks {error}") from error
     return row

@@ -1,6 +1,7 @@
 """General text and knowledge that no benchmark teaches: to measure what a training made a model forget, and (other passages) to replay against it.
 
-`general/prose.txt` holds passages of well-known books in the public domain, written down from memory; `general/questions.jsonl` statements of common knowledge, the right ending first.
+`general/prose.txt` holds passages of well-known books in the public domain, written down from memory; `general/questions.jsonl` statements of
+common knowledge, the right ending first.
 """
 
 import json
