@@ -135,7 +135,11 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_state_before():
 def test_retention_is_measured_before_and_after_and_stands_in_the_tables(tmp_path):
     LLAMA.create(world(), seed=0).save(tmp_path / "published")
     model = Hf(path=str(tmp_path / "published"), dtype="float32")
-    parts = {"dataset": component("datasets/syllogisms").at("quick"), "test_time": component("test_time/closed_book")(), "scoring": component("scoring/choice")()}
+    parts = {
+        "dataset": component("datasets/syllogisms").at("quick"),
+        "test_time": component("test_time/closed_book")(),
+        "scoring": component("scoring/choice")(),
+    }
     cells = [Cell(model=model, train_time=t, seed=0, kinds=("premises",), **parts) for t in (Finetune(steps=3, batch_tokens=64, lr=0.05), Untrained())]
     plan = Plan("syllogisms", "quick", tuple(cells), Store(tmp_path / "runs"))
     plan.run(lambda event: None)

@@ -224,6 +224,23 @@ def test_an_adapter_is_saved_alone_and_can_be_merged(tmp_path):
         spec.replace("adapter", str(tmp_path / "whole")).create(world(), seed=0)
 
 
+def test_adapters_in_fewer_passes_are_pefts(tiny_llama):
+    from peft import LoraConfig, get_peft_model
+
+    network = get_peft_model(tiny_llama.network, LoraConfig(r=3, lora_alpha=5, target_modules="all-linear", init_lora_weights=False))
+    ids, results = torch.arange(8).view(2, 4), []
+    for _ in range(2):
+        logits = network(ids).logits
+        logits.square().mean().backward()
+        results.append((logits.detach(), {n: p.grad.clone() for n, p in network.named_parameters() if p.grad is not None}))
+        network.zero_grad()
+        tiny_llama.network = network  # from now on ours
+    assert any("forward" in vars(m) for m in network.modules())
+    torch.testing.assert_close(results[0], results[1], atol=1e-6, rtol=1e-5)
+    with network.disable_adapter():
+        assert not torch.allclose(network(ids).logits, results[0][0], atol=1e-3)
+
+
 def test_a_cell_runs_with_it(tmp_path):
     small = component("datasets/nonsense_reversals").at("quick")
     parts = {"train_time": component("train_time/untrained")(), "test_time": component("test_time/in_context")(documents=2), "seed": 0}

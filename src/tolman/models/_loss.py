@@ -31,8 +31,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         grad_head = torch.zeros_like(head_VD, dtype=torch.float32) if need_head else None
         for at in range(0, len(hidden_ND), CHUNK):
             part, target, weight = hidden_ND[at : at + CHUNK], target_N[at : at + CHUNK, None], weight_N[at : at + CHUNK, None]
-            logit = F.linear(part, head_VD).float()
-            logprob = logit.sub_(logit.logsumexp(-1, keepdim=True))
+            logprob = F.log_softmax(F.linear(part, head_VD), -1, dtype=torch.float32)
             total -= (logprob.gather(1, target) * weight).sum()
             if need_hidden or need_head:
                 grad = logprob.exp_()  # softmax - one-hot, times weight

@@ -19,7 +19,7 @@ from tolman.core.cost import Cost, Meter
 from tolman.core.data import Corpus, Document, Generation, Prompt
 from tolman.core.errors import UserError
 from tolman.core.packing import Batch, Example
-from tolman.models import _attention, _pretrained
+from tolman.models import _adapter, _attention, _pretrained
 from tolman.models._draw import generator, pick
 from tolman.models._forest import READ_TOKENS, Forest, Reader, as_bias, common_prefix, groups
 from tolman.models._loss import linear_cross_entropy
@@ -102,6 +102,8 @@ class HfModel:
 
     @network.setter
     def network(self, network: Any) -> None:
+        if hasattr(network, "peft_config"):
+            _adapter.fuse(network)
         self._network = network
         self.sizes = Sizes.of(network)
 

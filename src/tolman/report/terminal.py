@@ -37,7 +37,9 @@ def results_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
     if general:
         table.add_column("general\nprose", justify="right")
         table.add_column("general\nquestions", justify="right")
-        table.caption = "per cent correct [95 % interval]; general: nats per token and per cent of what the model knew before, in brackets the change by training"
+        table.caption = (
+            "per cent correct [95 % interval]; general: nats per token and per cent of what the model knew before, in brackets the change by training"
+        )
     last = None
     for training, asking in dict.fromkeys((row["training"], row["asking"]) for row in rows):
         mine = {row["kind"]: row for row in rows if (row["training"], row["asking"]) == (training, asking)}
