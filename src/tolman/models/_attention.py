@@ -33,17 +33,17 @@ def attention(
     """
     B, H, Q, E = query.shape
     K, S = key.shape[1:3]
-    scaling = E**-0.5 if scaling is None else scaling
+    factor = E**-0.5 if scaling is None else scaling
     if query.dtype != torch.bfloat16:
         key, value = (x if K == H else x.repeat_interleave(H // K, 1) for x in (key, value))
-        out = F.scaled_dot_product_attention(query, key, value, attn_mask=attention_mask, is_causal=attention_mask is None and Q > 1, scale=scaling)
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=attention_mask, is_causal=attention_mask is None and Q > 1, scale=factor)
         return out.transpose(1, 2), None
     if attention_mask is None:
         attention_mask = torch.ones(Q, S, dtype=torch.bool, device=query.device).tril(S - Q)[None, None]
     if attention_mask.dtype == torch.bool:
         attention_mask = torch.zeros(attention_mask.shape, dtype=query.dtype, device=query.device).masked_fill_(~attention_mask, torch.finfo(query.dtype).min)
     block = max(1, MOST_SCORES // (B * H * S))
-    parts = [_attend(query[:, :, i : i + block] * scaling, key, value, attention_mask[:, :, i : i + block]) for i in range(0, Q, block)]
+    parts = [_attend(query[:, :, i : i + block] * factor, key, value, attention_mask[:, :, i : i + block]) for i in range(0, Q, block)]
     return (parts[0] if len(parts) == 1 else torch.cat(parts, 1)), None
 
 

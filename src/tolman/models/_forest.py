@@ -105,17 +105,18 @@ def as_bias(mask: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, torch.finfo(dtype).min)
 
 
-def common_prefix(sequences: Sequence[Sequence[int]]) -> int:
+def common_prefix(sequences: Sequence[list[int]]) -> int:
     """How many tokens all of `sequences` begin with."""
     low, high = min(sequences), max(sequences)  # what the first and the last in order share, all share
     return next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
 
 
-def groups(sequences: Sequence[Sequence[int]], room: Sequence[int], most: int) -> Iterator[list[int]]:
+def groups(sequences: Sequence[list[int]], room: Sequence[int], most: int) -> Iterator[list[int]]:
     """Indices of `sequences` that are worth reading as one forest: neighbours in order (they share the most), up to `most` tokens that are not shared,
     `room` tokens for what follows each included. A longer one stands alone."""
     group: list[int] = []
-    size, before = 0, []
+    size = 0
+    before: list[int] = []
     for i in sorted(range(len(sequences)), key=lambda i: sequences[i]):
         own = len(sequences[i]) - common_prefix([before, sequences[i]]) + room[i] if group else room[i]
         if group and size + own > most:

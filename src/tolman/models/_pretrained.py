@@ -148,7 +148,7 @@ def random(corpus: Corpus, dtype: torch.dtype, seed: int) -> tuple[Any, Any]:
         max_position_embeddings=512, tie_word_embeddings=True, bos_token_id=words.document, eos_token_id=words.document, pad_token_id=words.pad, dtype=dtype,
     )  # fmt: skip
     with torch.random.fork_rng(devices=[]):  # transformers draws from the global generator; these weights are overwritten
-        network = LlamaForCausalLM(config)
+        network: Any = LlamaForCausalLM(config)
     draw = torch.Generator().manual_seed(derive(seed, "hf", "weights"))
     with torch.no_grad():
         for parameter in network.parameters():
