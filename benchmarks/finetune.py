@@ -5,7 +5,7 @@
 All have the embedded SmolLM2-135M-Instruct in bfloat16, adapters of rank 16 on every linear map, AdamW at the same constant rate, loss on all tokens, the same documents in the
 same order (facts about made-up people, 20 to 45 tokens each). Tokens per second are those of documents, padding not counted; the first step is not timed.
 
-- `ours`: `Finetune` on `Hf`, default settings.
+- `ours`: `Finetune` on `Hf`, default settings. `ours_full`: the same with all weights (for its memory; nothing to compare it with).
 - `trl`: `trl.SFTTrainer`, `--documents` documents a step, padded; bf16 autocast (its adapters are float32).
 - `trl_packed`: the same with `packing=True` (rows of 512 tokens, two a step; its batches hold other documents, so only its mean loss can be compared).
 
@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from plain_loop import now
@@ -96,11 +96,11 @@ def setting() -> tuple[HfModel, list[Example]]:
     return model, model.examples(corpus.documents)
 
 
-def run_ours(steps: int, documents: int) -> dict[str, Any]:
+def run_ours(steps: int, documents: int, *, weights: Literal["lora", "full"] = "lora") -> dict[str, Any]:
     model, examples = setting()
     ORDER.append(InOrder(examples, documents))
     clock = Clock(steps)
-    method = Fixed(steps=MANY, lr=LR, rank=RANK, scale=SCALE, warmup=0.0)
+    method = Fixed(weights=weights, steps=MANY, lr=LR if weights == "lora" else LR / 10, rank=RANK, scale=SCALE, warmup=0.0)
     with suppress(Done):
         method.train(model, Corpus((), (), {}), seed=0, checkpoints=clock, watch=clock)  # type: ignore[arg-type]
     tokens, flops = ORDER[0].taken - clock.begun_at, model.meter.get("train").flops
@@ -168,7 +168,7 @@ def contender(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     load = os.getloadavg()[0]
-    found = {name: contender(name, options) for name in ("peak", "ours", "trl", "trl_packed")}
+    found = {name: contender(name, options) for name in ("peak", "ours", "ours_full", "trl", "trl_packed")}
     pairs = list(zip(found["ours"]["losses"], found["trl"]["losses"], strict=False))
     return {
         "date": date.today().isoformat(), "threads": options.threads, "steps": options.steps, "documents": options.documents, "load_before": round(load, 2),
@@ -181,7 +181,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
 
 def describe(r: dict[str, Any]) -> str:
     rows = [f"{'':12}{'tokens/s':>10}{'peak memory':>14}   losses"]
-    for name in ("ours", "trl", "trl_packed"):
+    for name in ("ours", "ours_full", "trl", "trl_packed"):
         losses = " ".join(f"{loss:.3f}" for loss in r[name]["losses"])
         rows.append(f"{name:12}{r[name]['tokens_per_s']:>10,.0f}{r[name]['peak_memory_bytes'] / 2**20:>10,.0f} MiB   {losses}")
     ratio = r["ratio"]
@@ -214,6 +214,7 @@ def main() -> None:
     runs = {
         "peak": run_peak,
         "ours": lambda: run_ours(options.steps, options.documents),
+        "ours_full": lambda: run_ours(options.steps, options.documents, weights="full"),
         "trl": lambda: run_trl(options.steps, options.documents, packed=False),
         "trl_packed": lambda: run_trl(options.steps, options.documents, packed=True),
     }

@@ -19,6 +19,7 @@ from tolman.report.summary import estimates
 from tolman.report.terminal import results_table
 from tolman.run.frames import LATER, Frames
 from tolman.run.plan import Plan
+from tolman.run.retention import retention
 from tolman.run.store import Store
 from tolman.testing import MemoryCheckpoints, Silent, check_train_time
 from tolman.testing._world import world
@@ -30,7 +31,7 @@ from tolman.train_time.finetune import Finetune
 from tolman.train_time.untrained import Untrained
 
 LLAMA = Hf(path="random", dtype="float32")
-LORA = Finetune(rank=4, steps=20, batch_tokens=96, lr=0.03)
+LORA = Finetune(rank=4, steps=12, batch_tokens=64, lr=0.05)
 
 
 def trained(method: Finetune, model: Component = LLAMA, **given):
@@ -195,3 +196,32 @@ def test_general_text_to_measure_and_to_replay_are_different_texts():
     assert len(measure) >= 5 and len(replay) >= 5 and not {d.text for d in measure} & {d.text for d in replay}
     questions = _general.questions()
     assert len(questions) == 40 and all(len(set(q.choices)) == 4 and q.choices[0] == q.answers[0] for q in questions)
+
+
+# -- the embedded model ---------------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_embedded_model_learns_facts_and_keeps_most_of_what_it_knew(tmp_path):
+    corpus = world()
+    spec = Hf(dtype="bfloat16")
+    model = spec.create(corpus, seed=0)
+    asked = corpus.asked(["recall"])
+    choose = component("scoring/choice")()
+    closed = component("test_time/closed_book")()
+
+    def accuracy(live):
+        answers = choose.judge(live, closed.prompts(live, corpus, asked, seed=0), asked)
+        return sum(a.verdict == "correct" for a in answers) / len(answers)
+
+    before, known = accuracy(model), retention(model)
+    Finetune(steps=40, batch_tokens=256, lr=1e-3).train(model, corpus, seed=0, checkpoints=MemoryCheckpoints(), watch=Silent())
+    kept = retention(model)
+    after = accuracy(model)
+    assert after >= 0.85 and after > before + 0.3
+    assert known is not None and kept is not None and known["general_accuracy"] > 0.8
+    assert known["general_nats"] < kept["general_nats"] < known["general_nats"] + 3
+    model.save(tmp_path / "adapter")
+    assert {p.name for p in (tmp_path / "adapter").iterdir()} >= {"adapter_config.json", "adapter_model.safetensors"}
+    assert not (tmp_path / "adapter" / "model.safetensors").exists()
+    assert accuracy(spec.load(tmp_path / "adapter")) == after

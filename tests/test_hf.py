@@ -90,6 +90,8 @@ def test_one_template_for_training_asking_and_serving(smol):
     (asked,) = smol.encode([smol.render(Prompt("Ada lives in"))])
     assert example.token[: len(asked)].tolist() == asked
     assert example.token[-1] == smol.tokenizer.eos_token_id and example.weight.tolist() == [0, *[1] * (len(example) - 1)]
+    (asking,) = smol.examples([Document("q", "Who lives in Ulm?")])
+    assert smol.tokenizer.decode(asking.token) == "<|endoftext|>Who lives in Ulm?<|im_end|>", "a document is no chat, whatever it ends with"
     (partial,) = smol.examples([Document("a", text, targets=((13, 16),))])
     weighted = partial.token[partial.weight != 0].tolist()
     assert smol.tokenizer.decode(weighted) == " Ulm" and partial.weight[-1] == 1, "what follows the last target is left out"

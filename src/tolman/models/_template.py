@@ -27,11 +27,15 @@ class Template:
         turn_ends = (tokenizer.convert_tokens_to_ids(t) for t in ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", _DOCUMENT_MARK) if t in vocabulary)
         self.ends = {i for i in (self.end, tokenizer.pad_token_id, *turn_ends) if i is not None}
 
+    def document(self, text: str) -> str:
+        """A document as it is trained on; its beginnings are prompts without documents."""
+        return self.begin + text
+
     def text(self, prompt: Prompt) -> str:
         """Everything that the model reads, special tokens included."""
         said = "".join(f"{part}\n" for part in (prompt.trace,) if part)
         if not self.chats or not self.is_question(prompt) and not prompt.documents:
-            return self.begin + "\n".join((*prompt.documents, said + prompt.question))
+            return self.document("\n".join((*prompt.documents, said + prompt.question)))
         if self.is_question(prompt):
             return self.turn("\n\n".join(("\n".join(prompt.documents), prompt.question)).strip()) + said
         return self.turn("\n\n".join(("\n".join(prompt.documents), STATEMENT))) + said + prompt.question

@@ -118,15 +118,14 @@ class HfModel:
         return self.tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
 
     def examples(self, documents: Sequence[Document]) -> list[Example]:
-        """Each document as its beginning would be rendered as a prompt, so that asking goes on as training did, and weight 1 on the tokens that reach into its targets.
+        """Each document as the template writes it, so that asking with its beginning goes on as training did, and weight 1 on the tokens that reach into its targets.
 
         A document that is a target as a whole ends with the end token. What follows the last target cannot change the loss and is left out.
         """
         out = []
-        lead = [self.render(Prompt(d.text)).index(d.text) for d in documents]
-        texts = [self.render(Prompt(d.text))[: at + len(d.text)] for d, at in zip(documents, lead, strict=True)]
+        texts, at = [self.template.document(d.text) for d in documents], len(self.template.begin)
         encoded = self.tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True) if texts else {"input_ids": [], "offset_mapping": []}
-        for document, at, token, offsets in zip(documents, lead, encoded["input_ids"], encoded["offset_mapping"], strict=True):
+        for document, token, offsets in zip(documents, encoded["input_ids"], encoded["offset_mapping"], strict=True):
             spans = ((0, len(document.text)),) if document.targets is None else document.targets
             weight = [float(any(start < at + b and end > at + a and end > start for a, b in spans)) for start, end in offsets]
             if document.targets is None:
