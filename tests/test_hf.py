@@ -222,6 +222,11 @@ def test_an_adapter_is_saved_alone_and_can_be_merged(tmp_path):
     assert spec.load(tmp_path / "adapter").score(*asked) == after
     merged = spec.replace("adapter", str(tmp_path / "adapter")).create(world(), seed=0).score(*asked)
     assert merged[0] == pytest.approx(after[0], abs=1e-4)
+    changed = spec.create(world(), seed=0)
+    with torch.no_grad():
+        next(iter(changed.network.parameters())).mul_(1.5)
+    changed.save(tmp_path / "changed")
+    assert (tmp_path / "changed" / "config.json").exists() and spec.load(tmp_path / "changed").score(*asked) == changed.score(*asked) != before
     with pytest.raises(UserError, match="holds no PEFT adapter"):
         spec.replace("adapter", str(tmp_path / "whole")).create(world(), seed=0)
 
