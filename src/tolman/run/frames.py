@@ -13,6 +13,8 @@ from tolman.core.errors import UserError
 from tolman.run.retention import MEASURES
 from tolman.run.store import Damaged, write_atomically
 
+LATER: dict[str, Any] = {f"{measure}{when}": pl.Float64 for measure in MEASURES for when in ("_before", "")}
+"""Columns of the cells that older tables lack; null where nothing was measured."""
 CELLS: dict[str, Any] = {
     "fingerprint": pl.String, "condition": pl.String, "train_fingerprint": pl.String, "study": pl.String, "scale": pl.String, "seed": pl.Int64,
     "dataset": pl.String, "model": pl.String, "train_time": pl.String, "test_time": pl.String, "scoring": pl.String,
@@ -20,7 +22,7 @@ CELLS: dict[str, Any] = {
     "train_tokens": pl.Int64, "train_flops": pl.Float64, "train_s": pl.Float64,
     "generate_tokens": pl.Int64, "generate_flops": pl.Float64, "generate_s": pl.Float64,
     "ask_tokens": pl.Int64, "ask_flops": pl.Float64, "ask_s": pl.Float64,
-    "n_questions": pl.Int64, "parameters": pl.Int64, "leaks": pl.Int64, "environment": pl.String, "created": pl.String,
+    "n_questions": pl.Int64, "parameters": pl.Int64, "leaks": pl.Int64, "environment": pl.String, "created": pl.String, **LATER,
 }  # fmt: skip
 ITEMS: dict[str, Any] = {
     "fingerprint": pl.String, "condition": pl.String, "seed": pl.Int64, "training": pl.String, "asking": pl.String, "scoring": pl.String,
@@ -32,9 +34,7 @@ TRAININGS: dict[str, Any] = {
     "train_fingerprint": pl.String, "seed": pl.Int64, "training": pl.String, "step": pl.Int64, "tokens": pl.Int64, "seconds": pl.Float64,
     "flops": pl.Float64, "loss": pl.Float64, "kind": pl.String, "asking": pl.String, "accuracy": pl.Float64, "n": pl.Int64,
 }  # fmt: skip
-LATER: dict[str, Any] = {f"{measure}{when}": pl.Float64 for measure in MEASURES for when in ("_before", "")}
-"""Columns of the cells that older tables lack; null where nothing was measured."""
-_SCHEMAS = {"cells": CELLS | LATER, "items": ITEMS, "trainings": TRAININGS}
+_SCHEMAS = {"cells": CELLS, "items": ITEMS, "trainings": TRAININGS}
 
 
 @dataclass(frozen=True)
