@@ -22,6 +22,7 @@ from tolman.core.data import Corpus, Document, Generation, Prompt
 from tolman.core.errors import UserError
 from tolman.core.packing import Batch, Example
 from tolman.core.seeds import derive
+from tolman.models._draw import generator, pick
 from tolman.models._experts import balance
 from tolman.models._qwen3 import Cache, Qwen3, Shape
 from tolman.models._words import DOCUMENT, PAD, Words
@@ -234,10 +235,10 @@ class TinyModel:
             alive = torch.arange(len(owner), device=self.device)
             written: list[list[int]] = [[] for _ in owner]
             nats, ended = [0.0] * len(owner), [False] * len(owner)
-            draws = [_generator(seed, texts[rows[i // samples]], i % samples) for i in range(len(owner))] if temperature else []
+            draws = [generator(seed, "tiny", texts[rows[i // samples]], i % samples) for i in range(len(owner))] if temperature else []
             for step in range(max_tokens):
                 logprob_NV = last_NV.log_softmax(-1)
-                token_N = _pick(last_NV, temperature, [draws[i] for i in alive.tolist()] if draws else [])
+                token_N = pick(last_NV, temperature, [draws[i] for i in alive.tolist()] if draws else [])
                 chosen = logprob_NV.gather(1, token_N[:, None]).squeeze(1)
                 stopped = torch.isin(token_N, stops)
                 for i, token, logprob, stop in zip(alive.tolist(), token_N.tolist(), chosen.tolist(), stopped.tolist(), strict=True):
@@ -371,15 +372,3 @@ def segment_mask(segment_BT: Tensor, causal: bool = True) -> Tensor:
     if not causal:
         return same[:, None]
     return (same & torch.ones(T, T, dtype=torch.bool, device=segment_BT.device).tril())[:, None]
-
-
-def _generator(seed: int, *names: object) -> torch.Generator:
-    return torch.Generator().manual_seed(derive(seed, "tiny", *names))
-
-
-def _pick(logit_NV: Tensor, temperature: float, draws: list[torch.Generator]) -> Tensor:
-    """The most likely token, or one drawn at `temperature` by each row's own generator (Gumbel's maximum)."""
-    if not temperature:
-        return logit_NV.argmax(-1)
-    uniform_NV = torch.stack([torch.rand(logit_NV.shape[1], generator=g) for g in draws]).to(logit_NV.device)
-    return (logit_NV / temperature - (-uniform_NV.clamp_min(1e-20).log()).log()).argmax(-1)

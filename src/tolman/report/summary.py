@@ -9,7 +9,7 @@ import polars as pl
 
 from tolman.core.data import Verdict
 from tolman.core.stats import Estimate, estimate, paired
-from tolman.run.frames import Frames, recall
+from tolman.run.frames import LATER, Frames, recall
 
 GROUPS = ("trained", "latent", "control")
 """What a kind is: asked in the form that was trained, in a form that never was, or a control that should fail. Figures keep this order."""
@@ -26,7 +26,8 @@ def conditions(frames: Frames) -> pl.DataFrame:
     once = [pl.col(f"{phase}_{cost}").mean() for phase in ("train", "generate") for cost in COSTS]
     per_question = [(pl.col(f"ask_{cost}").sum() / pl.col("n_questions").sum()).alias(f"ask_{cost}") for cost in COSTS]
     seeds = pl.col("seed").n_unique().alias("seeds")
-    cells = frames.cells.group_by("condition", maintain_order=True).agg(*[pl.col(c).first() for c in _LABELS[1:]], seeds, *per_question, *once, pl.col("kinds"))
+    first, kept = [pl.col(c).first() for c in _LABELS[1:]], [pl.col(c).mean() for c in LATER]
+    cells = frames.cells.group_by("condition", maintain_order=True).agg(*first, seeds, *per_question, *once, *kept, pl.col("kinds"))
     kinds = pl.Series("kinds", [json.dumps(_average_chance(texts)) for texts in cells["kinds"].to_list()], dtype=pl.String)
     return _distinct(cells.with_columns(kinds))
 
@@ -94,6 +95,7 @@ _SCHEMA: dict[str, Any] = {
     **dict.fromkeys(("mean", "low", "high", "recall", "recall_low", "recall_high"), pl.Float64),
     **dict.fromkeys(("n", "clusters", "seeds"), pl.Int64),
     "chance": pl.Float64,
+    **LATER,
     **{f"share_{v}": pl.Float64 for v in Verdict},
 }
 """The columns of `estimates`."""

@@ -41,12 +41,20 @@ def results_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
     table.add_column("asking")
     for kind in kinds:
         table.add_column(kind.replace("_", "\n", 1), justify="right")
+    general = any(row.get("general_nats") is not None for row in rows)
+    if general:
+        table.add_column("general\nprose", justify="right")
+        table.add_column("general\nquestions", justify="right")
+        table.caption = (
+            "per cent correct [95 % interval]; general: nats per token and per cent of what the model knew before, in brackets the change by training"
+        )
     last = None
     for training, asking in dict.fromkeys((row["training"], row["asking"]) for row in rows):
         mine = {row["kind"]: row for row in rows if (row["training"], row["asking"]) == (training, asking)}
         if last is not None and last != training:
             table.add_section()
-        table.add_row(training if training != last else "", asking, *(_measured(mine.get(k)) for k in kinds))
+        found = [_measured(mine.get(k)) for k in kinds]
+        table.add_row(training if training != last else "", asking, *found, *(retained(next(iter(mine.values()))) if general else ()))
         last = training
     return table
 
@@ -57,6 +65,14 @@ def _measured(row: Mapping[str, Any] | None) -> str:
         return ""
     found = f"\nfound {100 * row['recall']:.0f}" if math.isfinite(row["recall"]) else ""
     return percent(row["mean"], row["low"], row["high"]) + found
+
+
+def retained(row: Mapping[str, Any]) -> tuple[str, str]:
+    """What a model still knows of general prose and questions: `3.21 (+0.05)` and `80 (-3)`; blank where it was not measured."""
+    nats, accuracy = row["general_nats"], row["general_accuracy"]
+    if nats is None or accuracy is None:
+        return "", ""
+    return f"{nats:.2f} ({nats - row['general_nats_before']:+.2f})", f"{100 * accuracy:.0f} ({100 * (accuracy - row['general_accuracy_before']):+.0f})"
 
 
 class TimeLeft(ProgressColumn):

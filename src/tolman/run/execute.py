@@ -17,6 +17,7 @@ from tolman.run.cell import Cell, Item
 from tolman.run.checkpoint import FileCheckpoints
 from tolman.run.environment import environment
 from tolman.run.places import saying
+from tolman.run.retention import retention
 from tolman.run.store import Store
 
 CURVE_POINTS = 24
@@ -72,14 +73,17 @@ def trained(store: Store, cells: Sequence[Cell], corpus: Corpus, report: Report,
     watch = CurveWatch(cells, corpus, model, checkpoints, report, stop)
     watch.begin_with(before)
     go = first.train_time.train if before is None else first.train_time.go_on  # type: ignore[attr-defined]
+    known = retention(model)
     ranks.summon(fingerprint)
     with model.meter.phase("train"):
         go(model, corpus, seed=first.seed, checkpoints=watch, watch=watch)
     watch.finish()
+    kept = retention(model) if getattr(first.train_time, "trains", True) else known
     costs = {phase: (watch.before.get(phase, Cost()) + model.meter.get(phase)).to_dict() for phase in ("generate", "train", "probe")}
     about = {
         "identity": first.train_identity(), "training": first.training, "seed": first.seed, "costs": costs, "curve": watch.curve,
         "parameters": sum(p.numel() for p in model.network.parameters()) if hasattr(model, "network") else None,
+        "retention": {"before": known, "after": kept} if known else None,
         "notes": watch.notes, "environment": environment(), "created": now(),
     }  # fmt: skip
     with store.writing_artifact(fingerprint) as scratch:
@@ -234,7 +238,8 @@ def ask(store: Store, cell: Cell, corpus: Corpus, model: Any, about: dict[str, A
     header = {
         "cell": cell.config(), "identity": cell.identity(), "fingerprint": cell.fingerprint(), "train_fingerprint": cell.train_fingerprint(),
         "condition": cell.condition(), "kinds": kinds, "costs": about["costs"] | {"ask": spent.to_dict()}, "questions": len(questions),
-        "parameters": about.get("parameters"), "leaks": leaks, "notes": about.get("notes", {}), "environment": environment(), "created": now(),
+        "parameters": about.get("parameters"), "retention": about.get("retention"), "leaks": leaks, "notes": about.get("notes", {}),
+        "environment": environment(), "created": now(),
     }  # fmt: skip
     store.write_record(cell.fingerprint(), header, [item.to_dict() for item in items])
 

@@ -11,8 +11,11 @@ import polars as pl
 
 from tolman.core.errors import UserError
 from tolman.core.stats import Estimate, estimate
+from tolman.run.retention import MEASURES
 from tolman.run.store import Damaged, write_atomically
 
+LATER: dict[str, Any] = {f"{measure}{when}": pl.Float64 for measure in MEASURES for when in ("_before", "")}
+"""Columns of the cells that older tables lack; null where nothing was measured."""
 CELLS: dict[str, Any] = {
     "fingerprint": pl.String, "condition": pl.String, "train_fingerprint": pl.String, "study": pl.String, "scale": pl.String, "seed": pl.Int64,
     "dataset": pl.String, "model": pl.String, "train_time": pl.String, "test_time": pl.String, "scoring": pl.String,
@@ -21,7 +24,7 @@ CELLS: dict[str, Any] = {
     "generate_tokens": pl.Int64, "generate_flops": pl.Float64, "generate_s": pl.Float64,
     "ask_tokens": pl.Int64, "ask_flops": pl.Float64, "ask_s": pl.Float64,
     "n_questions": pl.Int64, "parameters": pl.Int64, "leaks": pl.Int64, "environment": pl.String, "created": pl.String,
-    "notes": pl.String,
+    "notes": pl.String, **LATER,
 }  # fmt: skip
 """`notes` is JSON of what the training method kept, such as how many generated documents were false."""
 ITEMS: dict[str, Any] = {
@@ -76,6 +79,7 @@ class Frames:
                 raise UserError(f"{path} cannot be read as Parquet: {error}") from error
             if name == "cells" and "notes" not in table.columns:  # written before methods could keep notes
                 table = table.with_columns(notes=pl.lit("{}"))
+            table = table.with_columns(pl.lit(None, dtype).alias(c) for c, dtype in LATER.items() if name == "cells" and c not in table.columns)
             if missing := set(schema) - set(table.columns):
                 raise UserError(f"{path} lacks the column {sorted(missing)[0]!r}; run the study again to write it anew")
             tables.append(table)
@@ -116,6 +120,8 @@ def cell_row(study: str, scale: str, header: dict[str, Any]) -> dict[str, Any]:
         row |= {"n_questions": header["questions"], "leaks": len(header["leaks"])}
         for phase in ("train", "generate", "ask"):
             row |= {f"{phase}_tokens": costs[phase]["tokens"], f"{phase}_flops": costs[phase]["flops"], f"{phase}_s": costs[phase]["seconds"]}
+        kept = header.get("retention") or {"before": {}, "after": {}}
+        row |= {f"{m}{when}": kept[part].get(m) for m in MEASURES for when, part in (("_before", "before"), ("", "after"))}
     except (KeyError, TypeError) as error:
         raise Damaged(f"the record {header.get('fingerprint')} lacks {error}") from error
     return row

@@ -13,7 +13,7 @@ from tolman.run.cell import Cell
 from tolman.run.engines import run_here, run_workers
 from tolman.run.estimate import default_workers
 from tolman.run.execute import Report
-from tolman.run.frames import Frames, recall
+from tolman.run.frames import LATER, Frames, recall
 from tolman.run.store import Store, write_atomically
 
 
@@ -133,7 +133,7 @@ def result_rows(frames: Frames) -> Iterator[dict[str, Any]]:
                 "kind": kind, "n": value.n, "chance": kinds[kind]["chance"], "accuracy": value.mean, "low": value.low, "high": value.high,
                 "recall": found[0], "recall_low": found[1], "recall_high": found[2],
                 "verdicts": dict(sorted(mine["verdict"].value_counts().iter_rows())),
-                "train_flops": cell["train_flops"], "train_tokens": cell["train_tokens"], "train_s": cell["train_s"],
+                **{name: cell[name] for name in LATER}, "train_flops": cell["train_flops"], "train_tokens": cell["train_tokens"], "train_s": cell["train_s"],
                 "ask_flops": cell["ask_flops"] / cell["n_questions"], "ask_tokens": cell["ask_tokens"] / cell["n_questions"],
                 "ask_s": cell["ask_s"] / cell["n_questions"], "fingerprint": cell["fingerprint"],
             }  # fmt: skip

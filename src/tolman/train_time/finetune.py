@@ -1,0 +1,161 @@
+"""Fine-tuning a model on the corpus's documents: low-rank adapters or all weights, and what is done against forgetting the rest.
+
+Sentence splitting as in Lampinen et al. 2025 (arXiv 2505.00661).
+"""
+
+import copy
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from tolman.core.component import Component
+from tolman.core.data import Corpus
+from tolman.core.errors import UserError
+from tolman.core.packing import Batch, Stream
+from tolman.core.protocols import Checkpoints, TrainableModel, Watch
+from tolman.train_time import _general
+from tolman.train_time._lora import Masters, squared_shift, with_lora
+from tolman.train_time._texts import Split, pack_evenly, texts
+
+ROW_TOKENS = 128
+"""Rows of a batch are about this long: short documents share one, blind to each other, and little is spent on comparing them."""
+KL_TOKENS = 128
+"""Tokens of general text a step on which the model is compared with itself before training."""
+
+
+class Finetune(Component):
+    """AdamW on next tokens, warm-up, linear decay to zero; documents packed without cross-talk."""
+
+    weights: Literal["lora", "full"] = "lora"
+    """What changes: low-rank adapters on every linear map, or all weights."""
+    rank: int = Field(16, ge=1)
+    """Rank of the adapters."""
+    scale: float = Field(2.0, gt=0)
+    """What the adapters' product is multiplied with (alpha / rank)."""
+    split: Split = "none"
+    """What is one text: a document, each sentence for itself (`independent`), or each sentence after those before it, with the loss on the new one (`cumulative`)."""
+    loss_on: Literal["all", "targets"] = "all"
+    """All tokens of a text, or only the document's targets."""
+    steps: int = Field(200, ge=1)
+    """Optimiser steps."""
+    batch_tokens: int = Field(1024, ge=16)
+    """Tokens of texts in one step."""
+    lr: float = Field(5e-4, gt=0)
+    """Peak learning rate. For `full` a tenth or less of what adapters bear: 2e-5 to 5e-5."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Decoupled weight decay (towards zero, not towards the base)."""
+    warmup: float = Field(0.05, ge=0, lt=1)
+    """Share of the steps over which the learning rate rises from zero."""
+    clip: float = Field(1.0, gt=0)
+    """Largest norm of the gradient."""
+    replay: float = Field(0.0, ge=0, lt=1)
+    """Share of each batch's tokens that are general text, for a model that knew some."""
+    kl: float = Field(0.0, ge=0)
+    """Weight of the divergence KL(before || now) of next tokens of general text."""
+    l2: float = Field(0.0, ge=0)
+    """Weight of the squared distance of the weights from where they began."""
+
+    scales: ClassVar[dict[str, dict[str, Any]]] = {"quick": {}, "small": {"steps": 600}, "paper": {"steps": 2000, "batch_tokens": 4096}}
+    example: ClassVar[dict[str, Any]] = {"weights": "full", "steps": 24, "batch_tokens": 128, "lr": 0.01}
+
+    def train(self, model: TrainableModel, corpus: Corpus, *, seed: int, checkpoints: Checkpoints, watch: Watch) -> None:
+        """Change `model` in place. A run that goes on from a checkpoint ends with the same weights to the bit as one never interrupted.
+
+        A loss that is no number stops it, with the state before that step saved.
+        """
+        streams, share = self.streams(model, corpus, seed)
+        general = Stream(model.examples(_general.passages("replay")), seed, "kl") if self.kl else None
+        if general is not None:
+            streams["kl"] = general
+        base = before(model, needed=self.kl > 0 and self.weights == "full")
+        if self.weights == "lora":
+            model.network = with_lora(model.network, rank=self.rank, scale=self.scale, seed=seed)
+        masters = Masters(list(model.network.parameters()))
+        origin = [m.detach().clone() for m in masters.masters] if self.l2 and self.weights == "full" else []
+        optimizer = torch.optim.AdamW(masters.masters, lr=self.lr, weight_decay=self.weight_decay, betas=(0.9, 0.98), fused=True)
+
+        begin = 0
+        if (state := checkpoints.load()) is not None:
+            begin = state["step"]
+            masters.load(state["masters"])
+            optimizer.load_state_dict(state["optimizer"])
+            for name, stream in streams.items():
+                stream.state = state["streams"][name]
+
+        def snapshot(step: int) -> dict[str, Any]:
+            places = {name: s.state for name, s in streams.items()}
+            return {"step": step, "masters": masters.masters, "optimizer": optimizer.state_dict(), "streams": places}
+
+        for step in range(begin, self.steps):
+            started = snapshot(step)
+            batch = pack_evenly([e for name in share for e in streams[name].take(int(self.batch_tokens * share[name]))], ROW_TOKENS)
+            for group in optimizer.param_groups:
+                group["lr"] = self.lr * self.schedule(step)
+            loss = model.loss(batch)
+            loss.backward()
+            if general is not None:
+                divergence = self.divergence(model, pack_evenly(list(general.take(KL_TOKENS)), ROW_TOKENS), base)
+                (self.kl * divergence).backward()
+            if self.l2 and self.weights == "lora":
+                (self.l2 * squared_shift(model.network)).backward()
+            masters.take_gradients()
+            for master, first in zip(masters.masters, origin, strict=False):
+                master.grad.add_(master.detach() - first, alpha=2 * self.l2)  # type: ignore[union-attr]
+            norm = float(torch.nn.utils.clip_grad_norm_(masters.masters, self.clip))
+            if not math.isfinite(norm):
+                checkpoints.save(started)
+                raise UserError(
+                    f"the loss became {float(loss.detach()):g} (its gradient {norm:g}) at step {step + 1}: lower train_time.lr; the state before that step is kept"
+                )
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            masters.put_back()
+            watch.step(step + 1, self.steps, loss=float(loss.detach()), norm=norm)
+            if checkpoints.due():
+                checkpoints.save(snapshot(step + 1))
+
+    def streams(self, model: TrainableModel, corpus: Corpus, seed: int) -> tuple[dict[str, Stream], dict[str, float]]:
+        """What to read, and which share of a batch's tokens comes from where."""
+        examples = model.examples([t for d in corpus.documents for t in texts(d, split=self.split, everywhere=self.loss_on == "all")])
+        if not examples:
+            raise UserError("there is nothing to train on: no document has a target")
+        if not self.replay:
+            return {"documents": Stream(examples, seed, "documents")}, {"documents": 1.0}
+        replayed = Stream(model.examples(_general.passages("replay")), seed, "replay")
+        return {"documents": Stream(examples, seed, "documents"), "replay": replayed}, {"documents": 1 - self.replay, "replay": self.replay}
+
+    def divergence(self, model: Any, batch: Batch, base: Any) -> Tensor:
+        """Mean over the batch's tokens of KL(base || model), in nats."""
+        with torch.no_grad(), model.network.disable_adapter() if base is None else standing_in(model, base):
+            wanted = model.logits(batch).log_softmax(-1)
+        now = model.logits(batch).log_softmax(-1)
+        return torch.nn.functional.kl_div(now, wanted, reduction="batchmean", log_target=True)
+
+    def train_tokens(self) -> int:
+        """Tokens that the training will read, for estimates of time."""
+        return self.steps * self.batch_tokens
+
+    def schedule(self, step: int) -> float:
+        """Factor on the learning rate at `step`: linear warm-up, then linear decay to zero."""
+        rising = max(1, round(self.warmup * self.steps))
+        return min((step + 1) / rising, (self.steps - step) / max(1, self.steps - rising))
+
+
+def before(model: Any, *, needed: bool) -> Any:
+    """A frozen copy of the network as it is now, if `needed`."""
+    return copy.deepcopy(model.network).requires_grad_(False) if needed else None
+
+
+@contextmanager
+def standing_in(model: Any, network: Any) -> Iterator[None]:
+    """`model` with `network` in place of its own."""
+    own, model.network = model.network, network
+    try:
+        yield
+    finally:
+        model.network = own
