@@ -12,6 +12,7 @@ from tolman.core.data import Corpus, Question
 from tolman.core.errors import UserError
 from tolman.core.leaks import find_leaks
 from tolman.core.seeds import derive
+from tolman.core.thinking import recalled, statements
 from tolman.run.cell import Cell, Item
 from tolman.run.checkpoint import FileCheckpoints
 from tolman.run.environment import environment
@@ -165,10 +166,12 @@ def answer(cell: Cell, corpus: Corpus, model: Any, questions: Sequence[Question]
     prompts = cell.test_time.prompts(model, corpus, questions, seed=seed)  # type: ignore[attr-defined]
     answers = cell.scoring.judge(model, prompts, questions)  # type: ignore[attr-defined]
     assert len(answers) == len(questions), f"{cell.scoring.address()} judged {len(answers)} of {len(questions)} questions"
+    told = {s for d in corpus.experiences for s in statements(d.text)} if any(p.trace for p in prompts) else set()
     return [
         Item(
             q.id, q.kind, q.cluster, q.prompt, model.render(p), a.text, list(q.answers), list(q.choices), str(a.verdict), a.verdict == "correct",
-            list(a.scores_nats), bool(q.support) and all(corpus.by_id[s].text in p.documents for s in q.support),
+            list(a.scores_nats), bool(q.support) and all(corpus.by_id[s].text in p.documents for s in q.support), p.trace, recalled(p.trace, told),
+            [s for id in q.support for s in statements(corpus.by_id[id].text)] if p.trace else [], [str(v) for v in a.samples],
         )
         for q, p, a in zip(questions, prompts, answers, strict=True)
     ]  # fmt: skip

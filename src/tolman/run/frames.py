@@ -25,8 +25,10 @@ ITEMS: dict[str, Any] = {
     "fingerprint": pl.String, "condition": pl.String, "seed": pl.Int64, "training": pl.String, "asking": pl.String, "scoring": pl.String,
     "question": pl.String, "kind": pl.String, "cluster": pl.String, "prompt": pl.String, "question_text": pl.String, "answer": pl.String,
     "expected": pl.List(pl.String), "choices": pl.List(pl.String), "support_shown": pl.Boolean, "verdict": pl.String, "correct": pl.Boolean,
-    "scores_nats": pl.List(pl.Float32),
+    "scores_nats": pl.List(pl.Float32), "trace": pl.String, "trace_told": pl.List(pl.Boolean), "needed": pl.List(pl.String), "samples": pl.List(pl.String),
 }  # fmt: skip
+LATER = {"trace": "", "trace_told": [], "needed": [], "samples": []}
+"""Columns that tables written before there were traces do not have, and what stands for them."""
 TRAININGS: dict[str, Any] = {
     "train_fingerprint": pl.String, "seed": pl.Int64, "training": pl.String, "step": pl.Int64, "tokens": pl.Int64, "seconds": pl.Float64,
     "flops": pl.Float64, "loss": pl.Float64, "kind": pl.String, "asking": pl.String, "accuracy": pl.Float64, "n": pl.Int64,
@@ -71,6 +73,8 @@ class Frames:
                 table = pl.read_parquet(path)
             except Exception as error:  # polars raises several unrelated errors on bad files
                 raise UserError(f"{path} cannot be read as Parquet: {error}") from error
+            later = [pl.lit(value, schema[column]).alias(column) for column, value in LATER.items() if column in schema and column not in table.columns]
+            table = table.with_columns(later)
             if missing := set(schema) - set(table.columns):
                 raise UserError(f"{path} lacks the column {sorted(missing)[0]!r}; run the study again to write it anew")
             tables.append(table)
