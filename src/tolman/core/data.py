@@ -110,15 +110,21 @@ class Verdict(StrEnum):
 class Prompt:
     """What a model is asked: documents put before it (oldest first), the question, and what the model wrote before it answers (its `trace`).
 
-    `cut`: the budget of tokens ended the trace, so there is no answer. `samples`: the prompt with each of the traces that were sampled for it, itself the first,
-    where there are several to vote upon.
+    `request`: how it was asked for the trace, which stands before it. `cut`: the budget of tokens ended the trace, so there is no answer. `samples`: the prompt with
+    each of the traces that were sampled for it, itself the first, where there are several to vote upon.
     """
 
     question: str
     documents: tuple[str, ...] = ()
     trace: str = ""
+    request: str = ""
     cut: bool = False
     samples: tuple["Prompt", ...] = ()
+
+    @property
+    def thought(self) -> tuple[str, ...]:
+        """The request and the trace as one line, or no line where there is no trace."""
+        return (f"{self.request} {self.trace}".strip(),) if self.trace else ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,9 @@ class Recall(Component):
     """Up to this many facts in a sequence."""
     one_relation_share: float = Field(0.6, ge=0, le=1)
     """Share of the sequences with one relation only, so that only entities tell facts apart."""
+    recital_share: float = Field(0.25, ge=0, lt=1)
+    """So many recitals for each sequence: stored facts of a set, three to six in random order, one after the other, none beginning where the one before it ends.
+    Without them a fact is recalled at the beginning of a text only, and a trace has to recall its second fact after its first."""
     asked: int = Field(60, ge=1)
     """At most this many test questions of a kind."""
     options: int = Field(8, ge=2)
@@ -129,8 +132,23 @@ class _Set:
             told += [(f"answer:{q.id}", (f"{q.prompt} {q.answers[0]}", len(q.answers[0]))) for q in questions if isinstance(q, Puzzle)]
         for id, (text, target) in told:
             yield Document(id, text, "augmented" if id.startswith("answer") else "world", ((len(text) - target, len(text)),))
+        yield from self.recitals()
         filler = Filler(1, 0, self.stream("filler"), variants=1)
         yield from in_context(self.episodes(), filler, self.stream("filler", "episodes"), "episode:fresh", f"episode:{self.number}")
+
+    def recitals(self) -> Iterator[Document]:
+        """Stored facts one after the other, as a trace has them, but never two that make a chain."""
+        draw = self.stream("recitals")
+        for number in range(round(self.spec.recital_share * self.spec.episode_count / 2)):
+            text, targets, before = "", [], -1
+            for i in draw.integers(0, len(self.facts), int(draw.integers(3, 7))).tolist():
+                start, relation = self.facts[i]
+                if start != before:
+                    statement, size = self.fact(start, relation)
+                    text += (" . " if text else "") + statement
+                    targets.append((len(text) - size, len(text)))
+                    before = self.table[relation][start]
+            yield Document(f"recital:{self.number}:{number}", text, "recital", tuple(targets), "exercise")
 
     def episodes(self) -> Iterator[list[Line]]:
         """Random facts, and what is asked of them."""
@@ -139,8 +157,7 @@ class _Set:
         for n in blocks(spec.episode_count // 2):
             relations, entities = few_of_two(spec.relations, spec.entities, (n, 2 * pairs, 3 * pairs), spec.one_relation_share, draw)
             sizes = draw.integers(1, pairs + 1, n).tolist()
-            share = spec.thought_share if spec.thoughts == "fresh" else 0.0
-            thinks = np.where(draw.random((n, 4 * pairs)) < share, draw.integers(1, 3, (n, 4 * pairs)), 0).tolist()
+            thinks = (draw.random((n, 4 * pairs)) < (spec.thought_share if spec.thoughts == "fresh" else 0.0)).tolist()
             picks = draw.integers(0, 1 << 30, (n, 2 * pairs + 1)).tolist()
             drawn = np.concatenate([entities.reshape(n, pairs, 3), relations.reshape(n, pairs, 2)], axis=2).tolist()
             for row, size, think, pick in zip(drawn, sizes, thinks, picks, strict=True):
@@ -154,8 +171,8 @@ class _Set:
                             chains.append(Chain(a, r, b, q, c))
                 yield self.sequence(facts, chains, iter(think), pick)
 
-    def sequence(self, facts: dict[tuple[int, int], int], chains: list[Chain], think: Iterator[int], picks: list[int]) -> list[Line]:
-        """The facts; then the facts again, chains and reversals, each as `think` says: answered at once, thought about and answered, answered after a trace."""
+    def sequence(self, facts: dict[tuple[int, int], int], chains: list[Chain], think: Iterator[bool], picks: list[int]) -> list[Line]:
+        """The facts; then the facts again, chains and reversals, each answered at once or, if `think` says so, after a trace."""
         shown = shuffle([(self.fact(a, r, b)[0], 0) for (a, r), b in facts.items()], picks)
         asked = [self.fact(a, r, b) for (a, r), b in facts.items()]
         if "chain" in self.spec.forms:
@@ -170,13 +187,11 @@ class _Set:
                     asked.append(self.thought(self.inverse(a, r, b), trace, next(think)))
         return shown + shuffle([line for line in asked if line[0].split("\n")[-1] not in self.forbidden], picks, skip=12)
 
-    def thought(self, line: Line, trace: str, how: int) -> Line:
-        """0: the question with its answer. 1: the request to think about it, the trace, the question with its answer. 2: the last two, the trace being given."""
+    def thought(self, line: Line, trace: str, think: bool) -> Line:
+        """The question with its answer; if it is thought about, after the request to do so and the trace, whose words are targets too."""
         statement, size = line
-        if how == 0:
+        if not think:
             return line
-        if how == 2:
-            return f"{trace}\n{statement}", size
         return f"{ASK.format(question=statement[: -size - 1])} {trace}\n{statement}", len(trace) + 1 + len(statement)
 
     # -- questions -------------------------------------------------------------------------------------------------------------------------------------

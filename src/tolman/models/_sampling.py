@@ -4,16 +4,14 @@ Shapes: N texts, A of them that go on, V vocabulary, L tokens at most.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from tolman.models._qwen3 import Cache
-
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-LEAVE = 1 / 8
+LEAVE = 1 / 3
 """Finished texts leave the batch once they are more than this share of it: each leaving copies the cache of the others."""
 
 
@@ -35,6 +33,18 @@ class Draws:
             return ((z ^ (z >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53
 
 
+class Decoding(Protocol):
+    """A network that has read something for each row."""
+
+    def step(self, token_N: Tensor) -> Tensor:
+        """Logits (N, V) after one more token of each row."""
+        ...
+
+    def keep(self, row_A: Tensor) -> None:
+        """Go on with these rows only."""
+        ...
+
+
 class Written(NamedTuple):
     """What was written after each text: tokens (N, L), how many count, their log-probability in nats at temperature 1, and whether the last is a stop."""
 
@@ -45,18 +55,11 @@ class Written(NamedTuple):
 
 
 def go_on(
-    last_NV: Tensor,
-    cache: Cache,
-    step_forward: Callable[[Tensor, Cache, int], Tensor],
-    *,
-    max_tokens: int,
-    stops: Tensor,
-    temperature: float,
-    draws: Draws | None,
+    last_NV: Tensor, decoder: Decoding, *, max_tokens: int, stops: Tensor, temperature: float, draws: Draws | None, book: Callable[[int, int], None]
 ) -> Written:
     """Continue each text, whose next token has the logits `last_NV`, until it writes one of `stops` or has `max_tokens` tokens.
 
-    `step_forward(token_A1, cache, step)` gives the logits (A, V) after one more token of each. Temperature 0 takes the likeliest token and needs no `draws`.
+    Temperature 0 takes the likeliest token and needs no `draws`. `book(rows, step)` is told of each forward pass.
     """
     N = len(last_NV)
     token_NL, length_N = np.zeros((N, max_tokens), np.int64), np.full(N, max_tokens)
@@ -76,8 +79,10 @@ def go_on(
             break
         if finished_A.mean() > LEAVE:
             stay = torch.from_numpy(np.flatnonzero(~finished_A)).to(token_A.device)
-            row_A, token_A, cache = row_A[~finished_A], token_A[stay], cache.select(stay)
-        last_NV = step_forward(token_A[:, None], cache, step)
+            row_A, token_A = row_A[~finished_A], token_A[stay]
+            decoder.keep(stay)
+        last_NV = decoder.step(token_A)
+        book(len(row_A), step)
     return Written(token_NL, length_N, nats_N, ended_N)
 
 

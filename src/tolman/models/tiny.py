@@ -22,6 +22,7 @@ from tolman.core.data import Corpus, Document, Generation, Prompt
 from tolman.core.errors import UserError
 from tolman.core.packing import Batch, Example
 from tolman.core.seeds import derive
+from tolman.models._decode import Decoder, Plain
 from tolman.models._qwen3 import Cache, Qwen3, Shape
 from tolman.models._sampling import Draws, go_on
 from tolman.models._words import DOCUMENT, PAD, Words
@@ -121,7 +122,7 @@ class TinyModel:
 
     def render(self, prompt: Prompt) -> str:
         """Documents, trace and question, one a line: the shape of the in-context sequences it was trained on."""
-        return "\n".join((*prompt.documents, *([prompt.trace] if prompt.trace else []), prompt.question))
+        return "\n".join((*prompt.documents, *prompt.thought, prompt.question))
 
     def examples(self, documents: Sequence[Document]) -> list[Example]:
         """Token ids and target weights of each document; a document ends with `<|document|>` if all of it is a target.
@@ -233,10 +234,11 @@ class TinyModel:
             last_NV, cache = (last_BV, cache) if samples == 1 else (last_BV[owner_N], cache.select(owner_N))
             keys = [derive(seed, "tiny", self.render(prompts[row]), i) for row in rows for i in range(samples)] if temperature else []
 
-            def step_forward(token_A1: Tensor, cache: Cache, step: int, read: int = token_BT.shape[1]) -> Tensor:
-                return self._go_on(token_A1, cache, read + step)[:, -1]
-
-            found = go_on(last_NV, cache, step_forward, max_tokens=max_tokens, stops=stops, temperature=temperature, draws=Draws(keys) if temperature else None)
+            decoder = Decoder(self.network, cache, max_tokens) if Decoder.suits(self.network) else Plain(self.network, cache)
+            found = go_on(
+                last_NV, decoder, max_tokens=max_tokens, stops=stops, temperature=temperature, draws=Draws(keys) if temperature else None,
+                book=lambda rows, step, read=token_BT.shape[1]: self._book(rows, read + step + 1, rows, tokens=rows),
+            )  # fmt: skip
             for i, (token_L, length, nats, ended) in enumerate(zip(*map(np.ndarray.tolist, found), strict=True)):
                 ids = token_L[:length]
                 text = self.words.decode(ids[:-1] if ended else ids)

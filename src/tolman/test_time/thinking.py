@@ -65,4 +65,4 @@ class Thinking(Component):
 
     def after(self, prompt: Prompt, traces: Sequence[Generation]) -> list[Prompt]:
         """The prompt with each of the traces before its question."""
-        return [replace(prompt, trace=t.text, cut=not t.finished) for t in traces]
+        return [replace(prompt, request=self.asked(prompt).question, trace=t.text, cut=not t.finished) for t in traces]

@@ -38,6 +38,7 @@ def kl_nats(now: np.ndarray, start: np.ndarray) -> np.ndarray:
 def policy_weights(advantage: np.ndarray, now: np.ndarray, start: np.ndarray, *, kl: float) -> np.ndarray:
     """Weights (...) with which a weighted next-token loss has the gradient of -advantage x ratio + kl x `kl_nats`, the policy being the one that sampled.
 
-    d/d(now) of the two terms is -advantage and kl x (1 - exp(start - now)); that of weight x loss is -weight.
+    d/d(now) of the two terms is -advantage and kl x (1 - exp(start - now)); that of weight x loss is -weight. Averaged over what `now` samples, the second is the
+    gradient of KL(start || now), not of KL(now || start), which the value estimates: a bandit ends where that says (a test), in TRL as here.
     """
     return advantage + kl * np.expm1(start - now)

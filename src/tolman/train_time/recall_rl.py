@@ -16,9 +16,9 @@ import torch
 from pydantic import Field
 
 from tolman.core.component import Component, Nested
-from tolman.core.data import Corpus, Prompt, Question
+from tolman.core.data import Corpus, Generation, Prompt, Question
 from tolman.core.errors import UserError
-from tolman.core.packing import Example, pack
+from tolman.core.packing import Example, Stream, pack
 from tolman.core.protocols import Checkpoints, TrainableModel, Watch
 from tolman.core.seeds import derive, rng
 from tolman.core.thinking import Puzzle, recalled, statements
@@ -26,6 +26,8 @@ from tolman.train_time._advantages import ADVANTAGES, kl_nats, policy_weights
 from tolman.train_time._phases import Phase, restore, wearing, weights
 from tolman.train_time._rollouts import Sampled
 
+REPLAYED = 2000
+"""Documents of each role to draw from in the bootstrap."""
 SOLVED = 0.95
 """A mean reward from which it is no fault that all samples of every question fare alike."""
 
@@ -46,6 +48,8 @@ class RecallRL(Component):
     which the model gives the right answer."""
     bootstrap_steps: int = Field(20, ge=0)
     """Optimiser steps on the traces, all of them in each."""
+    replay_tokens: int = Field(1024, ge=0)
+    """Tokens of documents beside the traces in each step of the bootstrap, half of them exercises."""
     steps: int = Field(160, ge=1)
     """Steps of practice."""
     questions: int = Field(16, ge=1)
@@ -57,10 +61,10 @@ class RecallRL(Component):
     advantages: Literal["group", "centred", "leave_one_out"] = "group"
     """What a reward is measured against: its group's mean, in the group's standard deviations or as it is; or the mean of the others in the group."""
     kl: float = Field(0.01, ge=0)
-    """Price, per token and nat, of leaving the policy that the practice began with."""
+    """Price, per token and nat, of leaving the policy that the practice began with (as in GRPO; its gradient is that of KL(start || now), see `_advantages`)."""
     lr: float = Field(3e-4, gt=0)
     """Learning rate of AdamW in practice."""
-    bootstrap_lr: float = Field(1e-3, gt=0)
+    bootstrap_lr: float = Field(3e-4, gt=0)
     """Learning rate of AdamW in the bootstrap."""
     clip: float = Field(1.0, gt=0)
     """Largest norm of the gradient."""
@@ -111,21 +115,27 @@ class RecallRL(Component):
     # -- a few traces to begin with ------------------------------------------------------------------------------------------------------------------
 
     def bootstrap(self, model: TrainableModel, corpus: Corpus, pool: Sequence[Question], *, seed: int, phase: Phase) -> None:
-        """Imitate traces that lead to right answers, and the answers after them."""
+        """Imitate traces that lead to right answers, and the answers after them, among documents: alone, a few traces would efface what is known (LOG.md)."""
         optimizer, state = adamw(model, self.bootstrap_lr), phase.load()
+        roles = {role: [d for d in corpus.documents if d.role == role][:REPLAYED] for role in ("experience", "exercise")}
+        streams = {role: Stream(found, seed, f"replay {role}") for role, documents in roles.items() if (found := model.examples(documents))}
         if state is None:
             kept, begin = self.thoughts(model, pool, seed), 0
         else:
             kept, begin = [(i, trace) for i, trace in state["kept"]], state["step"]
             resume(model, optimizer, state)
+            for role, stream in streams.items():
+                stream.state = state["streams"][role]
         examples = [e for i, trace in kept for e in self.imitated(model, pool[i], trace)]
-        batch = pack(examples, max(map(len, examples)))
+        row_tokens = max(map(len, [*examples, *(e for s in streams.values() for e in s.examples)]))
         for step in range(begin, self.bootstrap_steps):
-            loss = model.loss(batch)
+            replayed = [e for s in streams.values() for e in s.take(self.replay_tokens // len(streams))]
+            loss = model.loss(pack([*examples, *replayed], row_tokens))
             descend(model, optimizer, loss, self.clip)
             phase.step(step + 1, self.bootstrap_steps, loss=float(loss.detach()))
             if phase.due():
-                phase.save({"step": step + 1, "kept": [list(pair) for pair in kept], **snapshot(model, optimizer)})
+                places = {role: s.state for role, s in streams.items()}
+                phase.save({"step": step + 1, "kept": [list(pair) for pair in kept], "streams": places, **snapshot(model, optimizer)})
 
     def thoughts(self, model: TrainableModel, pool: Sequence[Question], seed: int) -> list[tuple[int, str]]:
         """(index in `pool`, trace) for traces after which the model gives the right answer, as many of each kind. Raises UserError where none does."""
@@ -144,7 +154,7 @@ class RecallRL(Component):
             raise UserError(
                 f"thinking.budget_tokens = {budget} is shorter than the shortest right trace: raise it to {least} or more, here and where the cell asks"
             )
-        prompts = [Prompt(pool[i].prompt, trace=trace) for i, trace in tried]
+        prompts = [self.recalling(pool[i], trace) for i, trace in tried]
         answers = self.scoring.judge(model, prompts, [pool[i] for i, _ in tried])  # type: ignore[attr-defined]
         kept = [pair for pair, a in zip(tried, answers, strict=True) if a.verdict == "correct"]
         if not kept:
@@ -154,10 +164,15 @@ class RecallRL(Component):
             )
         return kept
 
+    def recalling(self, question: Question, trace: str) -> Prompt:
+        """The question after this trace."""
+        (prompt,) = self.thinking.after(Prompt(question.prompt), [Generation(trace, 0, 0.0, finished=True)])  # type: ignore[union-attr]
+        return prompt
+
     def imitated(self, model: TrainableModel, question: Question, trace: str) -> list[Example]:
         """The trace after the request for it, and the answer after the trace."""
         asked = self.thinking.asked(Prompt(question.prompt))  # type: ignore[union-attr]
-        return [model.continued(asked, model.spelled(trace)), model.continued(Prompt(question.prompt, trace=trace), model.spelled(question.answers[0]))]
+        return [model.continued(asked, model.spelled(trace)), model.continued(self.recalling(question, trace), model.spelled(question.answers[0]))]
 
     # -- practice ------------------------------------------------------------------------------------------------------------------------------------
 
@@ -202,7 +217,7 @@ class RecallRL(Component):
                     f"in {dull} steps of practice no question was answered differently by any two of its samples (reward {average:.2f}): there is nothing to learn from; "
                     "raise train_time.bootstrap_traces, train_time.samples or train_time.temperature, or train the knowledge for longer"
                 )
-            if average < self.collapse * best["reward"]:
+            if len(rewards) == self.window and average < self.collapse * best["reward"]:
                 break
             if phase.due():
                 phase.save({"step": step + 1, "start": start, "rewards": rewards, "dull": dull, "best": best, **snapshot(model, optimizer)})
