@@ -122,7 +122,7 @@ def test_draws_are_uniform_and_independent_of_one_another():
     table = np.stack([draws.at(step, np.arange(2000)) for step in range(50)])
     assert 0 <= table.min() and table.max() < 1
     counts = np.histogram(table, bins=20, range=(0, 1))[0]
-    assert ((counts - 5000) ** 2 / 5000).sum() < 43.8  # chi-square, 19 degrees of freedom, p = .001
+    assert ((counts - 5000) ** 2 / 5000).sum() < 43.8, "chi-square with 19 degrees of freedom, p = .001"
     for other in (table[1:], table[:, 1:]):
         assert abs(np.corrcoef(table[: len(other), : other.shape[1]].ravel(), other.ravel())[0, 1]) < 0.015
     assert (Draws([7, 3]).at(4, np.array([1])) == Draws([3]).at(4, np.array([0]))).all()

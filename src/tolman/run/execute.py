@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
 
+from tolman.core.component import Component
 from tolman.core.cost import Cost
 from tolman.core.data import Corpus, Question
 from tolman.core.errors import UserError
@@ -66,9 +67,10 @@ def trained(store: Store, cells: Sequence[Cell], corpus: Corpus, report: Report,
     if (found := store.read_artifact(fingerprint)) is not None:
         folder, about = found
         return first.model.load(folder), about  # type: ignore[attr-defined]
-    model = first.model.create(corpus, seed=first.seed)  # type: ignore[attr-defined]
+    begun = knowledge(store, first)
+    model = begun[0] if begun else first.model.create(corpus, seed=first.seed)  # type: ignore[attr-defined]
     checkpoints = FileCheckpoints(store, fingerprint)
-    watch = CurveWatch(cells, corpus, model, checkpoints, report, stop)
+    watch = CurveWatch(cells, corpus, model, checkpoints, report, stop, begun=begun[1] if begun else None)
     with model.meter.phase("train"):
         first.train_time.train(model, corpus, seed=first.seed, checkpoints=watch, watch=watch)  # type: ignore[attr-defined]
     watch.finish()
@@ -89,18 +91,31 @@ def trained(store: Store, cells: Sequence[Cell], corpus: Corpus, report: Report,
     return model, about
 
 
+def knowledge(store: Store, cell: Cell) -> tuple[Any, dict[str, Any]] | None:
+    """The model and artifact.json of a cell that has the same training but for what builds on it (a method that holds another as its `knowledge`), where
+    that was trained already: it need not be trained twice, and gives the same weights to the bit (a test)."""
+    if not hasattr(cell.train_time, "after_knowledge") or not isinstance(inner := getattr(cell.train_time, "knowledge", None), Component):
+        return None
+    found = store.read_artifact(cell.model_copy(update={"train_time": inner}).train_fingerprint())
+    return None if found is None else (cell.model.load(found[0]), found[1])  # type: ignore[attr-defined]
+
+
 class CurveWatch:
     """Watches a training: reports its steps, asks a few questions now and then for the learning curves, and keeps curve and costs across interruptions.
 
     It stands between the method and its checkpoints: what it knows itself is saved in the same file as the method's state, so that the two never disagree.
     """
 
-    def __init__(self, cells: Sequence[Cell], corpus: Corpus, model: Any, inner: FileCheckpoints, report: Report, stop: threading.Event | None) -> None:
+    def __init__(
+        self, cells: Sequence[Cell], corpus: Corpus, model: Any, inner: FileCheckpoints, report: Report, stop: threading.Event | None,
+        *, begun: dict[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         self.model, self.corpus, self.inner, self.report, self.stop_event = model, corpus, inner, report, stop
+        self.begun = begun
         self.first = cells[0]
         self.watched = [(cell, sample_questions(corpus, cell)) for cell in cells if cell.curve]
         self.curve: list[dict[str, Any]] = []
-        self.before: dict[str, Cost] = {}
+        self.before = {phase: Cost.from_dict(cost) for phase, cost in begun["costs"].items()} if begun else {}
         self._reported = 0.0
         self._losses: list[float] = []
 
@@ -109,7 +124,7 @@ class CurveWatch:
     def load(self) -> Any:
         state = self.inner.load()
         if state is None:
-            return None
+            return self.first.train_time.after_knowledge if self.begun else None  # type: ignore[attr-defined]
         kept = json.loads(state["watch"])
         self.curve = kept["curve"]
         self.before = {phase: Cost.from_dict(cost) for phase, cost in kept["costs"].items()}

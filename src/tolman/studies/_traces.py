@@ -32,5 +32,8 @@ def with_traces(items: pl.DataFrame) -> pl.DataFrame:
     thought = items.filter(pl.col("trace") != "")
     rows = thought.select("trace", "trace_told", "needed", "question_text").to_dicts()
     return thought.with_columns(
-        *(pl.Series(f.__name__, [f(row) for row in rows], dtype=pl.Float64 if f is length else pl.Boolean) for f in (states_needed, confabulates, searches, length))
+        *(
+            pl.Series(f.__name__, [f(row) for row in rows], dtype=pl.Float64 if f is length else pl.Boolean)
+            for f in (states_needed, confabulates, searches, length)
+        )
     )

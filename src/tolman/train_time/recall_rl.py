@@ -80,6 +80,9 @@ class RecallRL(Component):
         "scoring": {"is": "scoring/exact"}, "bootstrap_traces": 0, "steps": 6, "questions": 4, "samples": 4,
     }  # fmt: skip
 
+    after_knowledge: ClassVar[dict[str, Any]] = {"phase": "bootstrap", "state": None}
+    """The state of a training whose model already has the knowledge, from a training of `knowledge` alone."""
+
     def train(self, model: TrainableModel, corpus: Corpus, *, seed: int, checkpoints: Checkpoints, watch: Watch) -> None:
         """Change `model` in place. A run that goes on from a checkpoint ends with the same weights to the bit as one never interrupted."""
         pool = self.practice(corpus)
@@ -181,7 +184,7 @@ class RecallRL(Component):
         optimizer, state = adamw(model, self.lr), phase.load()
         told = {s for d in corpus.experiences for s in statements(d.text)}
         start, rewards, dull, begin = weights(model), [], 0, 0
-        best: dict[str, Any] = {"reward": -1.0, "network": start}
+        best: dict[str, Any] = {"reward": -1.0, "network": weights(model)}
         if state is not None:
             start, rewards, dull, begin, best = (state[name] for name in ("start", "rewards", "dull", "step", "best"))
             resume(model, optimizer, state)
