@@ -120,7 +120,7 @@ def test_votes_are_counted_question_by_question():
 def test_draws_are_uniform_and_independent_of_one_another():
     draws = Draws(range(2000))
     table = np.stack([draws.at(step, np.arange(2000)) for step in range(50)])
-    assert 0 <= table.min() and table.max() < 1
+    assert table.min() >= 0 and table.max() < 1
     counts = np.histogram(table, bins=20, range=(0, 1))[0]
     assert ((counts - 5000) ** 2 / 5000).sum() < 43.8, "chi-square with 19 degrees of freedom, p = .001"
     for other in (table[1:], table[:, 1:]):

@@ -247,7 +247,7 @@ class _Set:
 
 def practice(question: Question, trace: str) -> Puzzle:
     """The question with its trace, for practice."""
-    fields = {name: getattr(question, name) for name in Question.__dataclass_fields__}
+    fields: dict[str, Any] = {name: getattr(question, name) for name in Question.__dataclass_fields__}
     return Puzzle(**(fields | {"split": "practice", "trace": trace}))
 
 

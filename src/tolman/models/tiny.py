@@ -148,6 +148,7 @@ class TinyModel:
 
     def spelled(self, text: str) -> tuple[int, ...]:
         """The tokens with which it writes `text` and ends it."""
+        assert self.words.line_break is not None, "every vocabulary has the line break"
         return (*self.words.encode([text])[0][1:].tolist(), self.words.line_break)
 
     # -- training --------------------------------------------------------------------------------------------------------------
@@ -161,7 +162,7 @@ class TinyModel:
         """
         loss_BQ, at_BQ = self._losses(batch, self.trained_dtype, passes=3)
         weight_BQ = torch.from_numpy(batch.weight).to(self.device).gather(1, at_BQ)
-        return (loss_BQ * weight_BQ).sum() / np.count_nonzero(batch.weight[:, int(self.causal) :])
+        return (loss_BQ * weight_BQ).sum() / int(np.count_nonzero(batch.weight[:, int(self.causal) :]))
 
     @torch.inference_mode()
     def logprobs(self, batch: Batch) -> np.ndarray:

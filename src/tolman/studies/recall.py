@@ -73,7 +73,7 @@ def chains(scale: str, seed: int) -> list[Cell]:
         if training in (KNOWLEDGE, RL) and scale != "quick":
             out.append(Cell(**shared, test_time=InContext(documents=16), kinds=(A, B), asking=CONTEXT))
             voted = Thinking(budget_tokens=16, samples=8, temperature=1.0)
-            out.append(Cell(**(shared | {"scoring": Vote(scoring=Exact())}), test_time=voted, kinds=(A, B), asking=VOTED))
+            out.append(Cell(**{**shared, "scoring": Vote(scoring=Exact())}, test_time=voted, kinds=(A, B), asking=VOTED))
     return out
 
 
