@@ -90,7 +90,7 @@ def test_the_gradient_is_that_of_trl(kl):
 
     nothing = lambda *a, **k: None  # noqa: E731
     args = SimpleNamespace(delta=None, use_bias_correction_kl=False, importance_sampling_level="token")
-    gather = SimpleNamespace(gather=lambda x: x, num_processes=1, unwrap_model=nothing)
+    gather = SimpleNamespace(gather=lambda x: x, reduce=lambda x, **_: x, num_processes=1, unwrap_model=nothing)
     stub = SimpleNamespace(
         _get_per_token_logps_and_entropies=lambda *a, **k: (logprobs(), torch.zeros(6, 5), None)[: 3 if k.get("compute_aux_loss") is not None else 2],
         top_entropy_quantile=1.0, off_policy_mask_threshold=None, importance_sampling_level="token", beta=kl, loss_type="dapo", epsilon_low=0.2,
