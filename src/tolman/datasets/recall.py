@@ -46,6 +46,8 @@ class Recall(Component):
     recital_share: float = Field(0.25, ge=0, lt=1)
     """So many recitals for each sequence: stored facts of a set, three to six in random order, one after the other, none beginning where the one before it ends.
     Without them a fact is recalled at the beginning of a text only, and a trace has to recall its second fact after its first."""
+    answer_share: float = Field(0.15, ge=0, lt=1)
+    """So many traces with their answers, for each sequence, that stand alone: only the answer is a target."""
     asked: int = Field(60, ge=1)
     """At most this many test questions of a kind."""
     options: int = Field(8, ge=2)
@@ -129,10 +131,11 @@ class _Set:
         """Facts, answers of practice questions if the set is augmented, in-context sequences."""
         told = [(f"fact:{self.number}:{a}-{r}", self.fact(a, r)) for a, r in self.facts]
         if self.spec.augmented and self.number == 0:
-            told += [(f"answer:{q.id}", (f"{q.prompt} {q.answers[0]}", len(q.answers[0]))) for q in questions if isinstance(q, Puzzle)]
+            told += [(f"stated:{q.id}", (f"{q.prompt} {q.answers[0]}", len(q.answers[0]))) for q in questions if isinstance(q, Puzzle)]
         for id, (text, target) in told:
-            yield Document(id, text, "augmented" if id.startswith("answer") else "world", ((len(text) - target, len(text)),))
+            yield Document(id, text, "augmented" if id.startswith("stated") else "world", ((len(text) - target, len(text)),))
         yield from self.recitals()
+        yield from self.answers()
         filler = Filler(1, 0, self.stream("filler"), variants=1)
         yield from in_context(self.episodes(), filler, self.stream("filler", "episodes"), "episode:fresh", f"episode:{self.number}")
 
@@ -149,6 +152,20 @@ class _Set:
                     targets.append((len(text) - size, len(text)))
                     before = self.table[relation][start]
             yield Document(f"recital:{self.number}:{number}", text, "recital", tuple(targets), "exercise")
+
+    def answers(self) -> Iterator[Document]:
+        """Traces about random facts and what follows from them, with nothing before: only the answer is a target. So a trace alone is known to be enough."""
+        draw = self.stream("answers")
+        for number in range(round(self.spec.answer_share * self.spec.episode_count / 2) if self.spec.thoughts == "fresh" else 0):
+            a, b, c, x, y = draw.permutation(self.spec.entities)[:5].tolist()
+            r, q = draw.integers(0, self.spec.relations, 2).tolist()
+            if self.spec.forms[number % len(self.spec.forms)] == "chain":
+                (statement, size), trace = self.compose(Chain(a, r, b, q, c)), self.follow(Chain(a, r, b, q, c))
+            else:
+                (statement, size), trace = self.inverse(a, r, b), self.search([x, a] if number % 4 < 2 else [a], r, [y, b] if number % 4 < 2 else [b])
+            if statement not in self.forbidden:
+                text = f"{ASK.format(question=statement[: -size - 1])} {trace}\n{statement}"
+                yield Document(f"answer:{self.number}:{number}", text, "answer", ((len(text) - size, len(text)),), "exercise")
 
     def episodes(self) -> Iterator[list[Line]]:
         """Random facts, and what is asked of them."""
