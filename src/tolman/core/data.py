@@ -128,11 +128,23 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a model is asked: documents put before it (oldest first), the question, and what the model wrote before it answers (its `trace`)."""
+    """What a model is asked: documents put before it (oldest first), the question, and what the model wrote before it answers (its `trace`).
+
+    `request`: how it was asked for the trace, which stands before it. `cut`: the budget of tokens ended the trace, so there is no answer. `samples`: the prompt with
+    each of the traces that were sampled for it, itself the first, where there are several to vote upon.
+    """
 
     question: str
     documents: tuple[str, ...] = ()
     trace: str = ""
+    request: str = ""
+    cut: bool = False
+    samples: tuple["Prompt", ...] = ()
+
+    @property
+    def thought(self) -> tuple[str, ...]:
+        """The request and the trace as one line, or no line where there is no trace."""
+        return (f"{self.request} {self.trace}".strip(),) if self.trace else ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +152,7 @@ class Generation:
     """What a model wrote: its text, how many tokens, the sum of their log-probabilities in nats, and whether it ended by itself (not by the limit).
 
     `verdict` is `refused` or `failed` where the model gave no answer that could be judged; scorings pass it on.
+    `ids` are these tokens, the one that ended it included, from models that can be trained on what they wrote.
     """
 
     text: str
@@ -147,12 +160,15 @@ class Generation:
     nats: float
     finished: bool
     verdict: Verdict | None = None
+    ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A judged answer. `scores_nats` holds the log-likelihood of each of the question's choices where the scoring computed them."""
+    """A judged answer. `scores_nats` holds the log-likelihood of each of the question's choices where the scoring computed them, `samples` the verdicts of
+    the answers that were voted upon."""
 
     text: str
     verdict: Verdict
     scores_nats: tuple[float, ...] = ()
+    samples: tuple[Verdict, ...] = ()

@@ -10,6 +10,7 @@ from tolman.core.data import Answer, Corpus, Document, Generation, Prompt, Quest
 from tolman.core.packing import Batch, Example
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 
@@ -46,6 +47,18 @@ class TrainableModel(LiveModel, Protocol):
 
     def examples(self, documents: Sequence[Document]) -> list[Example]:
         """Each document as tokens, with weight 1 on its targets."""
+        ...
+
+    def continued(self, prompt: Prompt, ids: Sequence[int]) -> Example:
+        """What it reads for `prompt` and then the tokens `ids` (of a `Generation`, or `spelled`), weight 1 on these."""
+        ...
+
+    def spelled(self, text: str) -> tuple[int, ...]:
+        """The tokens with which it writes `text` and ends it."""
+        ...
+
+    def logprobs(self, batch: Batch) -> "np.ndarray":
+        """Log-probability in nats (rows, row_tokens) of each token that has a weight, whatever the weight is, and 0 elsewhere. No gradient."""
         ...
 
     def loss(self, batch: Batch) -> "torch.Tensor":

@@ -107,7 +107,7 @@ class BigramModel:
 
     def render(self, prompt: Prompt) -> str:
         """Documents, trace and question, one a line."""
-        return "\n".join((*prompt.documents, *([prompt.trace] if prompt.trace else []), prompt.question))
+        return "\n".join((*prompt.documents, *prompt.thought, prompt.question))
 
     def encode(self, text: str) -> list[int]:
         """Ids of the words of `text`; words never seen are `<|unknown|>`."""

@@ -57,7 +57,7 @@ class ScriptedModel:
 
     def render(self, prompt: Prompt) -> str:
         """Documents, trace and question, one a line."""
-        return "\n".join((*prompt.documents, *([prompt.trace] if prompt.trace else []), prompt.question))
+        return "\n".join((*prompt.documents, *prompt.thought, prompt.question))
 
     def score(self, prompts: Sequence[Prompt], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
         """Where the table of `nats` says nothing: 0 for each word on script, `other_nats` from the first that is not."""

@@ -22,9 +22,10 @@ from tolman.core.data import Corpus, Document, Generation, Prompt
 from tolman.core.errors import UserError
 from tolman.core.packing import Batch, Example
 from tolman.core.seeds import derive
-from tolman.models._draw import generator, pick
+from tolman.models._decode import Decoder, Plain
 from tolman.models._experts import balance
 from tolman.models._qwen3 import Cache, Qwen3, Shape
+from tolman.models._sampling import Draws, go_on
 from tolman.models._words import DOCUMENT, PAD, Words
 
 
@@ -133,7 +134,7 @@ class TinyModel:
 
     def render(self, prompt: Prompt) -> str:
         """Documents, trace and question, one a line: the shape of the in-context sequences it was trained on."""
-        return "\n".join((*prompt.documents, *([prompt.trace] if prompt.trace else []), prompt.question))
+        return "\n".join((*prompt.documents, *prompt.thought, prompt.question))
 
     def examples(self, documents: Sequence[Document]) -> list[Example]:
         """Token ids and target weights of each document; a document ends with `<|document|>` if all of it is a target.
@@ -152,6 +153,16 @@ class TinyModel:
                 out.append(Example(token[:end], weight[:end].astype(np.float32)))
         return out
 
+    def continued(self, prompt: Prompt, ids: Sequence[int]) -> Example:
+        """What it reads for `prompt` and then the tokens `ids`, weight 1 on these."""
+        read = self.words.encode([self.render(prompt)])[0]
+        return Example(np.append(read, np.asarray(ids, np.int64)), np.append(np.zeros(len(read), np.float32), np.ones(len(ids), np.float32)))
+
+    def spelled(self, text: str) -> tuple[int, ...]:
+        """The tokens with which it writes `text` and ends it."""
+        assert self.words.line_break is not None, "every vocabulary has the line break"
+        return (*self.words.encode([text])[0][1:].tolist(), self.words.line_break)
+
     # -- training --------------------------------------------------------------------------------------------------------------
 
     def loss(self, batch: Batch) -> Tensor:
@@ -161,19 +172,32 @@ class TinyModel:
         Forward and backward run in `trained_dtype` on a copy of the float32 weights. The last block and the logits
         are computed at weighted positions only (and at some of weight 0, where rows have fewer than the most).
         """
+        loss_BQ, at_BQ = self._losses(batch, self.trained_dtype, passes=3)
+        weight_BQ = torch.from_numpy(batch.weight).to(self.device).gather(1, at_BQ)
+        imbalance = self.imbalance(torch.from_numpy(batch.segment > 0).to(self.device), at_BQ - int(self.causal))
+        return (loss_BQ * weight_BQ).sum() / int(np.count_nonzero(batch.weight[:, int(self.causal) :])) + imbalance
+
+    @torch.inference_mode()
+    def logprobs(self, batch: Batch) -> np.ndarray:
+        """Log-probability in nats (rows, row_tokens) of each token that has a weight, whatever the weight is, and 0 elsewhere; in float32."""
+        loss_BQ, at_BQ = self._losses(batch, torch.float32, passes=1)
+        nats_BT = torch.zeros(batch.token.shape, device=self.device).scatter(1, at_BQ, -loss_BQ).numpy(force=True)
+        return np.where(batch.weight != 0, nats_BT, 0.0)
+
+    def _losses(self, batch: Batch, dtype: torch.dtype, *, passes: int) -> tuple[Tensor, Tensor]:
+        """Loss (B, Q) in nats of the tokens at (B, Q): all that have a weight, and some others where rows have fewer than the most."""
         ahead = int(self.causal)
         wanted_BT = batch.weight[:, ahead:] != 0
         most = -int(wanted_BT.sum(1).max()) // 8 * -8  # a multiple of 8: each new shape costs a bfloat16 GEMM 1.5 ms on CPU
         at_BQ = torch.from_numpy(np.argsort(~wanted_BT, axis=1, kind="stable")[:, :most]).to(self.device)
-        token_BT, segment_BT, weight_BT, target_BT = (torch.from_numpy(a).to(self.device) for a in (batch.token, batch.segment, batch.weight, batch.target))
-        weights = {name: p.to(self.trained_dtype) for name, p in self.network.named_parameters()}
+        token_BT, segment_BT, target_BT = (torch.from_numpy(a).to(self.device) for a in (batch.token, batch.segment, batch.target))
+        weights = {name: p.to(dtype) for name, p in self.network.named_parameters()}
         inputs = (token_BT, positions(segment_BT), segment_mask(segment_BT, self.causal), None, at_BQ)
         hidden_BQD = functional_call(self.network, weights, inputs)
-        logit_NV = F.linear(hidden_BQD, weights["model.embed_tokens.weight"]).float().flatten(0, 1)
-        loss_N = F.cross_entropy(logit_NV, target_BT.gather(1, at_BQ + ahead).flatten(), reduction="none")
-        weight_N = weight_BT.gather(1, at_BQ + ahead).flatten()
-        self._book(token_BT.numel(), token_BT.shape[1], len(loss_N), tokens=batch.tokens, passes=3)
-        return (loss_N * weight_N).sum() / int(wanted_BT.sum()) + self.imbalance(segment_BT > 0, at_BQ)
+        logit_BQV = F.linear(hidden_BQD, weights["model.embed_tokens.weight"]).float()
+        loss_N = F.cross_entropy(logit_BQV.flatten(0, 1), target_BT.gather(1, at_BQ + ahead).flatten(), reduction="none")
+        self._book(token_BT.numel(), token_BT.shape[1], len(loss_N), tokens=batch.tokens, passes=passes)
+        return loss_N.view(at_BQ.shape), at_BQ + ahead
 
     def imbalance(self, real_BT: Tensor, at_BQ: Tensor) -> Tensor | float:
         """What the last forward pass adds to the gradient so that its routers use all experts; its value is 0, so that losses compare with a dense model's."""
@@ -220,8 +244,7 @@ class TinyModel:
     def generate(self, prompts: Sequence[Prompt], *, max_tokens: int, samples: int = 1, temperature: float = 0.0, seed: int = 0) -> list[list[Generation]]:
         """Texts up to a line break, the document's end or `max_tokens`. The prompt is read once for all its samples; finished rows leave the batch."""
         out: list[list[Generation]] = [[] for _ in prompts]
-        texts = [self.render(p) for p in prompts]
-        stops = torch.tensor([self.words.document, self.words.pad, self.words.tokenizer.token_to_id("\n")], device=self.device)
+        stops = torch.tensor([self.words.document, self.words.pad, self.words.line_break], device=self.device)
         for rows, token_BT in self._batches(prompts, room=max_tokens):
             if not self.causal:
                 assert samples == 1 and not temperature, "a bidirectional model fills blanks greedily: one sample, temperature 0"
@@ -230,30 +253,19 @@ class TinyModel:
                     out[row] = [Generation(self.words.decode(filled), max_tokens, nats, True)]
                 continue
             last_BV, cache = self._read(token_BT)
-            owner = torch.arange(len(rows), device=self.device).repeat_interleave(samples)
-            last_NV, cache = (last_BV, cache) if samples == 1 else (last_BV[owner], cache.select(owner))
-            alive = torch.arange(len(owner), device=self.device)
-            written: list[list[int]] = [[] for _ in owner]
-            nats, ended = [0.0] * len(owner), [False] * len(owner)
-            draws = [generator(seed, "tiny", texts[rows[i // samples]], i % samples) for i in range(len(owner))] if temperature else []
-            for step in range(max_tokens):
-                logprob_NV = last_NV.log_softmax(-1)
-                token_N = pick(last_NV, temperature, [draws[i] for i in alive.tolist()] if draws else [])
-                chosen = logprob_NV.gather(1, token_N[:, None]).squeeze(1)
-                stopped = torch.isin(token_N, stops)
-                for i, token, logprob, stop in zip(alive.tolist(), token_N.tolist(), chosen.tolist(), stopped.tolist(), strict=True):
-                    nats[i] += logprob
-                    ended[i] = stop
-                    if not stop:
-                        written[i].append(token)
-                keep = (~stopped).nonzero().squeeze(1)
-                if not len(keep) or step == max_tokens - 1:
-                    break
-                if len(keep) < len(alive):
-                    alive, token_N, cache = alive[keep], token_N[keep], cache.select(keep)
-                last_NV = self._go_on(token_N[:, None], cache, token_BT.shape[1] + step)[:, -1]
-            for i in range(len(owner)):
-                out[rows[i // samples]].append(Generation(self.words.decode(written[i]), len(written[i]) + ended[i], nats[i], ended[i]))
+            owner_N = torch.arange(len(rows), device=self.device).repeat_interleave(samples)
+            last_NV, cache = (last_BV, cache) if samples == 1 else (last_BV[owner_N], cache.select(owner_N))
+            keys = [derive(seed, "tiny", self.render(prompts[row]), i) for row in rows for i in range(samples)] if temperature else []
+
+            decoder = Decoder(self.network, cache, max_tokens) if Decoder.suits(self.network) else Plain(self.network, cache)
+            found = go_on(
+                last_NV, decoder, max_tokens=max_tokens, stops=stops, temperature=temperature, draws=Draws(keys) if temperature else None,
+                book=lambda rows, step, read=token_BT.shape[1]: self._book(rows, read + step + 1, rows, tokens=rows),
+            )  # fmt: skip
+            for i, (token_L, length, nats, ended) in enumerate(zip(*map(np.ndarray.tolist, found), strict=True)):
+                ids = token_L[:length]
+                text = self.words.decode(ids[:-1] if ended else ids)
+                out[rows[i // samples]].append(Generation(text, length, nats, ended, tuple(ids)))
         return out
 
     def _batches(self, prompts: Sequence[Prompt], room: int = 0, batch_tokens: int = 16_384) -> Iterator[tuple[list[int], Tensor]]:

@@ -1,6 +1,6 @@
 """A cell is one measured point: dataset x model x train-time method x test-time method x scoring x seed. A record is its outcome."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -111,7 +111,11 @@ def has_field(component: Component, path: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One question of a cell, as it was asked and answered. `prompt` is the full text that the model read."""
+    """One question of a cell, as it was asked and answered. `prompt` is the full text that the model read.
+
+    `trace` is what it wrote before it answered, `trace_told` says of each statement in it whether a document states it, and `needed` holds the statements that the
+    question needs. `samples` are the verdicts of the answers that were voted upon.
+    """
 
     question: str
     kind: str
@@ -126,6 +130,10 @@ class Item:
     scores_nats: list[float]
     support_shown: bool | None
     """Whether every supporting document (or a copy of it) was put before the question; None where it needs none, or where nothing is put before any question."""
+    trace: str = ""
+    trace_told: list[bool] = field(default_factory=list)
+    needed: list[str] = field(default_factory=list)
+    samples: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

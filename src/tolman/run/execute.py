@@ -7,11 +7,13 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
 
+from tolman.core.component import Component
 from tolman.core.cost import Cost
 from tolman.core.data import Corpus, Question
 from tolman.core.errors import UserError
 from tolman.core.leaks import find_leaks
 from tolman.core.seeds import derive
+from tolman.core.thinking import recalled, statements
 from tolman.run import ranks
 from tolman.run.cell import Cell, Item
 from tolman.run.checkpoint import FileCheckpoints
@@ -71,8 +73,11 @@ def trained(store: Store, cells: Sequence[Cell], corpus: Corpus, report: Report,
     model, before = begun(store, first, corpus, report, stop)
     checkpoints = FileCheckpoints(store, fingerprint)
     watch = CurveWatch(cells, corpus, model, checkpoints, report, stop)
-    watch.begin_with(before)
     go = first.train_time.train if before is None else first.train_time.go_on  # type: ignore[attr-defined]
+    if before is None and (known_already := knowledge(store, first)) is not None:
+        model, before = known_already
+        watch.model, watch.skips_knowledge = model, True
+    watch.begin_with(before)
     known = retention(model)
     ranks.summon(fingerprint)
     with model.meter.phase("train"):
@@ -112,6 +117,15 @@ def begun(store: Store, cell: Cell, corpus: Corpus, report: Report, stop: thread
     return cell.model.load(folder), about  # type: ignore[attr-defined]  # loaded, so that its meter starts at zero: what the teacher cost stands in `about`
 
 
+def knowledge(store: Store, cell: Cell) -> tuple[Any, dict[str, Any]] | None:
+    """The model and artifact.json of a cell that has the same training but for what builds on it (a method that holds another as its `knowledge`), where
+    that was trained already: it need not be trained twice, and gives the same weights to the bit (a test)."""
+    if not hasattr(cell.train_time, "after_knowledge") or not isinstance(inner := getattr(cell.train_time, "knowledge", None), Component):
+        return None
+    found = store.read_artifact(cell.model_copy(update={"train_time": inner}).train_fingerprint())
+    return None if found is None else (cell.model.load(found[0]), found[1])  # type: ignore[attr-defined]
+
+
 class CurveWatch:
     """Watches a training: reports its steps, asks a few questions now and then for the learning curves, and keeps curve and costs across interruptions.
 
@@ -126,6 +140,7 @@ class CurveWatch:
         self.before: dict[str, Cost] = {}
         self.notes: dict[str, Any] = {}
         self.documents: dict[str, list[dict[str, Any]]] = {}
+        self.skips_knowledge = False
         self._reported = 0.0
         self._losses: list[float] = []
 
@@ -141,7 +156,7 @@ class CurveWatch:
         state = self.inner.load()
         ranks.loaded()
         if state is None:
-            return None
+            return self.first.train_time.after_knowledge if self.skips_knowledge else None  # type: ignore[attr-defined]
         kept = json.loads(state["watch"])
         self.curve = kept["curve"]
         self.before = {phase: Cost.from_dict(cost) for phase, cost in kept["costs"].items()}
@@ -204,10 +219,12 @@ def answer(cell: Cell, corpus: Corpus, model: Any, questions: Sequence[Question]
     answers = cell.scoring.judge(model, prompts, questions)  # type: ignore[attr-defined]
     assert len(answers) == len(questions), f"{cell.scoring.address()} judged {len(answers)} of {len(questions)} questions"
     open_book = any(p.documents for p in prompts)
+    told = {s for d in corpus.experiences for s in statements(d.text)} if any(p.trace for p in prompts) else set()
     return [
         Item(
             q.id, q.kind, q.cluster, q.prompt, model.render(p), a.text, list(q.answers), list(q.choices), str(a.verdict), a.verdict == "correct",
-            list(a.scores_nats), corpus.supported(q, p.documents) if q.support and open_book else None,
+            list(a.scores_nats), corpus.supported(q, p.documents) if q.support and open_book else None, p.trace, recalled(p.trace, told),
+            [s for id in q.support for s in statements(corpus.by_id[id].text)] if p.trace else [], [str(v) for v in a.samples],
         )
         for q, p, a in zip(questions, prompts, answers, strict=True)
     ]  # fmt: skip

@@ -15,7 +15,7 @@ from tolman.run.retention import MEASURES
 from tolman.run.store import Damaged, write_atomically
 
 LATER: dict[str, Any] = {f"{measure}{when}": pl.Float64 for measure in MEASURES for when in ("_before", "")}
-"""Columns of the cells that older tables lack; null where nothing was measured."""
+"""What a training left of general knowledge; null where it was not measured."""
 CELLS: dict[str, Any] = {
     "fingerprint": pl.String, "condition": pl.String, "train_fingerprint": pl.String, "study": pl.String, "scale": pl.String, "seed": pl.Int64,
     "dataset": pl.String, "model": pl.String, "train_time": pl.String, "test_time": pl.String, "scoring": pl.String,
@@ -31,8 +31,10 @@ ITEMS: dict[str, Any] = {
     "fingerprint": pl.String, "condition": pl.String, "seed": pl.Int64, "training": pl.String, "asking": pl.String, "scoring": pl.String,
     "question": pl.String, "kind": pl.String, "cluster": pl.String, "prompt": pl.String, "question_text": pl.String, "answer": pl.String,
     "expected": pl.List(pl.String), "choices": pl.List(pl.String), "support_shown": pl.Boolean, "verdict": pl.String, "correct": pl.Boolean,
-    "scores_nats": pl.List(pl.Float32),
+    "scores_nats": pl.List(pl.Float32), "trace": pl.String, "trace_told": pl.List(pl.Boolean), "needed": pl.List(pl.String), "samples": pl.List(pl.String),
 }  # fmt: skip
+_ABSENT: dict[str, Any] = {"notes": "{}", "trace": "", "trace_told": [], "needed": [], "samples": [], **dict.fromkeys(LATER)}
+"""Columns that older tables do not have, and what stands for them."""
 TRAININGS: dict[str, Any] = {
     "train_fingerprint": pl.String, "seed": pl.Int64, "training": pl.String, "step": pl.Int64, "tokens": pl.Int64, "seconds": pl.Float64,
     "flops": pl.Float64, "loss": pl.Float64, "kind": pl.String, "asking": pl.String, "accuracy": pl.Float64, "n": pl.Int64,
@@ -77,9 +79,7 @@ class Frames:
                 table = pl.read_parquet(path)
             except Exception as error:  # polars raises several unrelated errors on bad files
                 raise UserError(f"{path} cannot be read as Parquet: {error}") from error
-            if name == "cells" and "notes" not in table.columns:  # written before methods could keep notes
-                table = table.with_columns(notes=pl.lit("{}"))
-            table = table.with_columns(pl.lit(None, dtype).alias(c) for c, dtype in LATER.items() if name == "cells" and c not in table.columns)
+            table = table.with_columns(pl.lit(_ABSENT[c], schema[c]).alias(c) for c in schema if c in _ABSENT and c not in table.columns)
             if missing := set(schema) - set(table.columns):
                 raise UserError(f"{path} lacks the column {sorted(missing)[0]!r}; run the study again to write it anew")
             tables.append(table)

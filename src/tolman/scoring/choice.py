@@ -16,12 +16,14 @@ class Choice(Component):
     """`characters` divides each candidate's log-likelihood by its length, for candidates of unequal lengths."""
 
     def judge(self, model: LiveModel, prompts: Sequence[Prompt], questions: Sequence[Question]) -> list[Answer]:
-        """Raises UserError for a question without candidates. A tie for the best is `unparsed`: the model did not choose."""
+        """Raises UserError for a question without candidates. A tie for the best is `unparsed`: the model did not choose. After a trace that was cut there is
+        no choice: `truncated`."""
         for question in questions:
             if len(question.choices) < 2:
                 raise UserError(f"question {question.id!r} has no choices: score it with scoring/exact")
         scores = model.score(prompts, [q.choices for q in questions])
-        return [self.pick(question, nats) for question, nats in zip(questions, scores, strict=True)]
+        answers = [self.pick(question, nats) for question, nats in zip(questions, scores, strict=True)]
+        return [Answer("", Verdict.TRUNCATED, a.scores_nats) if p.cut else a for p, a in zip(prompts, answers, strict=True)]
 
     def pick(self, question: Question, nats: Sequence[float]) -> Answer:
         size = [len(c) if self.normalise == "characters" else 1 for c in question.choices]

@@ -1,0 +1,276 @@
+"""Two sets of facts with nothing in common, to be recalled while thinking: what is practised on the first, does it serve the second?
+
+"a teaches b" and "b feeds c" are told; asked are chains ("a teaches feeds" -> c) and reversals ("c fed_by" -> b), which neither set ever states. The first set has
+questions to practise on and traces that lead to their answers, the second has neither. The layout is that of Chaudhry et al. 2026 (arXiv 2604.01430), who use
+pretrained models and other data; ours are the worlds of `two_hop` and `reversals`, and every size is our choice.
+"""
+
+from collections.abc import Iterator
+from itertools import chain, product
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import Field, model_validator
+
+from tolman.core.component import Component
+from tolman.core.data import Corpus, Document, Kind, Question
+from tolman.core.seeds import rng
+from tolman.core.thinking import ASK, Puzzle, joined
+from tolman.datasets._worlds import MOST_WORDS, Filler, Line, blocks, derangement, few_of_two, in_context, invented, others, shuffle, shuffled
+from tolman.datasets.two_hop import RELATIONS, Chain
+
+
+class Recall(Component):
+    """Two disjoint sets of entities x relations; every fact is told once, chains and reversals never; traces are shown over fresh random facts."""
+
+    entities: int = Field(16, ge=8, le=MOST_WORDS)
+    """Entities of each set. Each relation gives every entity one other entity, each to one only."""
+    relations: int = Field(3, ge=1, le=len(RELATIONS) // 2)
+    """Relations of each set."""
+    forms: tuple[Literal["chain", "reversal"], ...] = Field(("chain",), min_length=1)
+    """What is asked of the facts, and practised: chains of two facts, reversals, or both."""
+    practice_share: float = Field(0.5, gt=0, lt=1)
+    """Share of the first set's entities whose chains (through them) and reversals (to them) are for practice. All of the second set is for testing."""
+    augmented: bool = False
+    """Whether the practice questions are stated with their answers among the documents: augmentation of the first set."""
+    thoughts: Literal["fresh", "none"] = "fresh"
+    """Whether in-context sequences show traces over their random facts. `none` shows answers only: then thinking is nowhere known."""
+    thought_share: float = Field(0.6, ge=0, le=1)
+    """Share of the questions in a sequence that are thought about before they are answered."""
+    episode_count: int = Field(20_000, ge=1)
+    """In-context sequences, each of fresh random facts of one of the sets: the facts, then questions about them."""
+    episode_facts: int = Field(4, ge=2, le=50)
+    """Up to this many facts in a sequence."""
+    one_relation_share: float = Field(0.6, ge=0, le=1)
+    """Share of the sequences with one relation only, so that only entities tell facts apart."""
+    recital_share: float = Field(0.25, ge=0, lt=1)
+    """So many recitals for each sequence: stored facts of a set, three to six in random order, one after the other, none beginning where the one before it ends.
+    Without them a fact is recalled at the beginning of a text only, and a trace has to recall its second fact after its first."""
+    answer_share: float = Field(0.15, ge=0, lt=1)
+    """So many traces with their answers, for each sequence, that stand alone: only the answer is a target."""
+    asked: int = Field(60, ge=1)
+    """At most this many test questions of a kind."""
+    options: int = Field(8, ge=2)
+    """Candidates of a question for likelihood choice, the answer among them."""
+
+    scales: ClassVar[dict[str, dict[str, Any]]] = {
+        "quick": {},
+        "small": {"entities": 40, "episode_count": 40_000, "asked": 100},
+        "paper": {"entities": 300, "relations": 8, "episode_count": 300_000, "asked": 500},
+    }
+    example: ClassVar[dict[str, Any]] = {
+        "entities": 10, "relations": 2, "forms": ("chain", "reversal"), "episode_count": 120, "episode_facts": 4, "asked": 12, "options": 4,
+    }  # fmt: skip
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.options > self.entities - 2:
+            raise ValueError(f"options = {self.options} needs at least {self.options + 2} entities, not {self.entities}")
+        if round(self.practice_share * self.entities) in (0, self.entities):
+            raise ValueError(
+                f"practice_share = {self.practice_share} leaves none of {self.entities} entities for {'testing' if self.practice_share > 0.5 else 'practice'}"
+            )
+        if len(set(self.forms)) != len(self.forms):
+            raise ValueError(f"forms = {self.forms} names one form twice")
+        return self
+
+    def build(self, seed: int) -> Corpus:
+        """The corpus of world `seed`: the same to the byte on every machine."""
+        names = [name.capitalize() for name in invented(2 * self.entities, rng(seed, "recall", "names"))]
+        sets = [_Set(self, seed, i, names[i * self.entities : (i + 1) * self.entities]) for i in range(2)]
+        questions = tuple(chain.from_iterable(s.questions() for s in sets))
+        documents = tuple(chain.from_iterable(s.documents(questions) for s in sets))
+        kinds = {name: kind for s in sets for name, kind in s.kinds()}
+        return Corpus(
+            documents, questions, kinds, tuple(chain.from_iterable(sorted(s.forbidden) for s in sets)), facts={"facts": 2 * self.entities * self.relations}
+        )
+
+
+class _Set:
+    """One set of facts, and the ways of writing about it."""
+
+    def __init__(self, spec: Recall, seed: int, number: int, names: list[str]) -> None:
+        self.spec, self.number, self.names = spec, number, names
+        self.stream = lambda *what: rng(seed, "recall", number, *what)
+        self.words = RELATIONS[number * spec.relations : (number + 1) * spec.relations]
+        draw = self.stream("facts")
+        self.table: list[list[int]] = [derangement(spec.entities, draw).tolist() for _ in range(spec.relations)]
+        order = draw.permutation(spec.entities).tolist()
+        self.practice = set(order[: round(spec.practice_share * spec.entities)]) if number == 0 else set()
+        pairs = product(range(spec.entities), range(spec.relations), range(spec.relations))
+        every = (Chain(a, r, b := self.table[r][a], q, self.table[q][b]) for a, r, q in pairs)
+        self.chains = [c for c in every if c.end != c.start]
+        self.facts = list(product(range(spec.entities), range(spec.relations)))
+        tested = [self.compose(c)[0] for c in self.chains if c.bridge not in self.practice] if "chain" in spec.forms else []
+        turned = [self.inverse(a, r)[0] for a, r in self.facts if a not in self.practice] if "reversal" in spec.forms else []
+        self.forbidden = {*tested, *turned}
+
+    # -- statements ------------------------------------------------------------------------------------------------------------------------------------
+
+    def fact(self, start: int, relation: int, end: int | None = None) -> Line:
+        word = self.names[self.table[relation][start] if end is None else end]
+        return f"{self.names[start]} {self.words[relation][0]} {word}", len(word)
+
+    def inverse(self, start: int, relation: int, end: int | None = None) -> Line:
+        return f"{self.names[self.table[relation][start] if end is None else end]} {self.words[relation][1]} {self.names[start]}", len(self.names[start])
+
+    def compose(self, c: Chain) -> Line:
+        return f"{self.names[c.start]} {self.words[c.first][0]} {self.words[c.second][0]} {self.names[c.end]}", len(self.names[c.end])
+
+    def follow(self, c: Chain) -> str:
+        """The trace of a chain: its two facts."""
+        return joined([self.fact(c.start, c.first, c.bridge)[0], self.fact(c.bridge, c.second, c.end)[0]])
+
+    def search(self, tried: list[int], relation: int, ends: list[int] | None = None) -> str:
+        """The trace of a reversal: one fact after another, the last of them being the one that was looked for."""
+        return joined([self.fact(a, relation, ends[i] if ends else None)[0] for i, a in enumerate(tried)])
+
+    # -- documents -------------------------------------------------------------------------------------------------------------------------------------
+
+    def documents(self, questions: tuple[Question, ...]) -> Iterator[Document]:
+        """Facts, answers of practice questions if the set is augmented, in-context sequences."""
+        told = [(f"fact:{self.number}:{a}-{r}", self.fact(a, r)) for a, r in self.facts]
+        if self.spec.augmented and self.number == 0:
+            told += [(f"stated:{q.id}", (f"{q.prompt} {q.answers[0]}", len(q.answers[0]))) for q in questions if isinstance(q, Puzzle)]
+        for id, (text, target) in told:
+            yield Document(id, text, "augmented" if id.startswith("stated") else "world", ((len(text) - target, len(text)),))
+        yield from self.recitals()
+        yield from self.answers()
+        filler = Filler(1, 0, self.stream("filler"), variants=1)
+        yield from in_context(self.episodes(), filler, self.stream("filler", "episodes"), "episode:fresh", f"episode:{self.number}")
+
+    def recitals(self) -> Iterator[Document]:
+        """Stored facts one after the other, as a trace has them, but never two that make a chain."""
+        draw = self.stream("recitals")
+        for number in range(round(self.spec.recital_share * self.spec.episode_count / 2)):
+            text, targets, before = "", [], -1
+            for i in draw.integers(0, len(self.facts), int(draw.integers(3, 7))).tolist():
+                start, relation = self.facts[i]
+                if start != before:
+                    statement, size = self.fact(start, relation)
+                    text += (" . " if text else "") + statement
+                    targets.append((len(text) - size, len(text)))
+                    before = self.table[relation][start]
+            yield Document(f"recital:{self.number}:{number}", text, "recital", tuple(targets), "exercise")
+
+    def answers(self) -> Iterator[Document]:
+        """Traces about random facts and what follows from them, with nothing before: only the answer is a target. So a trace alone is known to be enough."""
+        draw = self.stream("answers")
+        for number in range(round(self.spec.answer_share * self.spec.episode_count / 2) if self.spec.thoughts == "fresh" else 0):
+            a, b, c, x, y = draw.permutation(self.spec.entities)[:5].tolist()
+            r, q = draw.integers(0, self.spec.relations, 2).tolist()
+            if self.spec.forms[number % len(self.spec.forms)] == "chain":
+                (statement, size), trace = self.compose(Chain(a, r, b, q, c)), self.follow(Chain(a, r, b, q, c))
+            else:
+                (statement, size), trace = self.inverse(a, r, b), self.search([x, a] if number % 4 < 2 else [a], r, [y, b] if number % 4 < 2 else [b])
+            if statement not in self.forbidden:
+                text = f"{ASK.format(question=statement[: -size - 1])} {trace}\n{statement}"
+                yield Document(f"answer:{self.number}:{number}", text, "answer", ((len(text) - size, len(text)),), "exercise")
+
+    def episodes(self) -> Iterator[list[Line]]:
+        """Random facts, and what is asked of them."""
+        spec, draw = self.spec, self.stream("episodes")
+        pairs = spec.episode_facts // 2
+        for n in blocks(spec.episode_count // 2):
+            relations, entities = few_of_two(spec.relations, spec.entities, (n, 2 * pairs, 3 * pairs), spec.one_relation_share, draw)
+            sizes = draw.integers(1, pairs + 1, n).tolist()
+            thinks = (draw.random((n, 4 * pairs)) < (spec.thought_share if spec.thoughts == "fresh" else 0.0)).tolist()
+            picks = draw.integers(0, 1 << 30, (n, 2 * pairs + 1)).tolist()
+            drawn = np.concatenate([entities.reshape(n, pairs, 3), relations.reshape(n, pairs, 2)], axis=2).tolist()
+            for row, size, think, pick in zip(drawn, sizes, thinks, picks, strict=True):
+                facts: dict[tuple[int, int], int] = {}
+                chains = []
+                for a, b, c, r, q in row[:size]:
+                    b = facts.setdefault((a, r), b if b != a else (a + 1) % spec.entities)
+                    if b != c:
+                        c = facts.setdefault((b, q), c)
+                        if c != a:
+                            chains.append(Chain(a, r, b, q, c))
+                yield self.sequence(facts, chains, iter(think), pick)
+
+    def sequence(self, facts: dict[tuple[int, int], int], chains: list[Chain], think: Iterator[bool], picks: list[int]) -> list[Line]:
+        """The facts; then the facts again, chains and reversals, each answered at once or, if `think` says so, after a trace."""
+        shown = shuffle([(self.fact(a, r, b)[0], 0) for (a, r), b in facts.items()], picks)
+        asked = [self.fact(a, r, b) for (a, r), b in facts.items()]
+        if "chain" in self.spec.forms:
+            for c in dict.fromkeys(chains):
+                asked.append(self.thought(self.compose(c), self.follow(c), next(think)))
+        if "reversal" in self.spec.forms:
+            for i, ((a, r), b) in enumerate(facts.items()):
+                same = [(x, y) for (x, q), y in facts.items() if q == r and x != a]
+                if all(y != b for _, y in same):
+                    before = same[: picks[i % len(picks)] % (len(same) + 1)]
+                    trace = self.search([*(x for x, _ in before), a], r, [*(y for _, y in before), b])
+                    asked.append(self.thought(self.inverse(a, r, b), trace, next(think)))
+        return shown + shuffle([line for line in asked if line[0].split("\n")[-1] not in self.forbidden], picks, skip=12)
+
+    def thought(self, line: Line, trace: str, think: bool) -> Line:
+        """The question with its answer; if it is thought about, after the request to do so and the trace, whose words are targets too."""
+        statement, size = line
+        if not think:
+            return line
+        return f"{ASK.format(question=statement[: -size - 1])} {trace}\n{statement}", len(trace) + 1 + len(statement)
+
+    # -- questions -------------------------------------------------------------------------------------------------------------------------------------
+
+    def kind(self, name: str) -> str:
+        return f"other_{name}" if self.number else name
+
+    def kinds(self) -> Iterator[tuple[str, Kind]]:
+        whose = "the second set, of which nothing was practised" if self.number else "the first set"
+        for name, about in KINDS.items():
+            if name == "one_hop" or FORM[name] in self.spec.forms:
+                beside = None if name == "one_hop" else self.kind("one_hop")
+                yield self.kind(name), Kind(f"{about}; {whose}", name != "one_hop", beside=beside, candidates=tuple(self.names), chance=1 / self.spec.entities)
+
+    def questions(self) -> Iterator[Question]:
+        """Facts, chains through the entities for testing, reversals to them; then the same of those for practice, with traces."""
+        draw = self.stream("questions")
+        for split in ("test", "practice"):
+            mine = [b for b in range(self.spec.entities) if (b in self.practice) == (split == "practice")]
+            chains = [c for c in self.chains if c.bridge in mine]
+            facts = [(b, r) for b in mine for r in range(self.spec.relations)]
+            if split == "test":
+                chains, reversals = self.some(chains, draw), self.some(facts, draw)
+                asked = {c.bridge for c in chains if "chain" in self.spec.forms} | {a for a, _ in reversals if "reversal" in self.spec.forms}
+                yield from (self.question("one_hop", *fact, self.fact(*fact), (fact,), draw) for fact in facts if fact[0] in asked)
+            else:
+                reversals = facts
+            if "chain" in self.spec.forms:
+                for c in chains:
+                    plain = self.question(
+                        "two_hop", c.bridge, f"{c.start}-{c.first}-{c.second}", self.compose(c), ((c.start, c.first), (c.bridge, c.second)), draw
+                    )
+                    yield practice(plain, self.follow(c)) if split == "practice" else plain
+            if "reversal" in self.spec.forms:
+                for a, r in reversals:
+                    plain = self.question("reversal", a, r, self.inverse(a, r), ((a, r),), draw)
+                    tried = [x for x in draw.permutation(self.spec.entities).tolist() if x != a]
+                    trace = self.search([*tried[: int(draw.integers(len(tried) + 1))], a], r)
+                    yield practice(plain, trace) if split == "practice" else plain
+
+    def some(self, items: list[Any], draw: np.random.Generator) -> list[Any]:
+        """At most `asked` of them, in their order."""
+        return [items[i] for i in sorted(draw.permutation(len(items))[: self.spec.asked].tolist())]
+
+    def question(self, name: str, cluster: int, rest: object, line: Line, support: tuple[tuple[int, int], ...], draw: np.random.Generator) -> Question:
+        """Wrong candidates are other entities of the set, never one that the question names."""
+        statement, size = line
+        prompt, answer = statement[: -size - 1], statement[-size:]
+        choices = shuffled([answer, *others(self.names, {answer, prompt.split()[0]}, self.spec.options - 1, draw)], draw)
+        told = tuple(f"fact:{self.number}:{a}-{r}" for a, r in support)
+        return Question(f"{self.kind(name)}:{cluster}:{rest}", self.kind(name), prompt, (answer,), f"{self.number}:{cluster}", told, choices, answer_words=1)
+
+
+def practice(question: Question, trace: str) -> Puzzle:
+    """The question with its trace, for practice."""
+    fields: dict[str, Any] = {name: getattr(question, name) for name in Question.__dataclass_fields__}
+    return Puzzle(**(fields | {"split": "practice", "trace": trace}))
+
+
+FORM = {"two_hop": "chain", "reversal": "reversal"}
+KINDS = {
+    "one_hop": "a fact, asked as it was told: proof that it was learned",
+    "two_hop": "a chain of two facts, never stated",
+    "reversal": "a fact asked from its end, never stated so",
+}
