@@ -43,10 +43,10 @@ class RecallRL(Component):
     """What judges an answer, such as `scoring/exact`: the reward is 1 if it is correct."""
     kinds: tuple[str, ...] | None = None
     """The kinds of practice question; None: all that there are."""
-    bootstrap_traces: int = Field(8, ge=0)
+    bootstrap_traces: int = Field(16, ge=0)
     """Traces to learn from before the practice, as many of each kind: the dataset's own, else the model's, written with the answer in sight. Kept are those after
     which the model gives the right answer."""
-    bootstrap_steps: int = Field(20, ge=0)
+    bootstrap_steps: int = Field(30, ge=0)
     """Optimiser steps on the traces, all of them in each."""
     replay_tokens: int = Field(1024, ge=0)
     """Tokens of documents beside the traces in each step of the bootstrap, half of them exercises."""
@@ -62,7 +62,7 @@ class RecallRL(Component):
     """What a reward is measured against: its group's mean, in the group's standard deviations or as it is; or the mean of the others in the group."""
     kl: float = Field(0.01, ge=0)
     """Price, per token and nat, of leaving the policy that the practice began with (as in GRPO; its gradient is that of KL(start || now), see `_advantages`)."""
-    lr: float = Field(3e-4, gt=0)
+    lr: float = Field(2e-4, gt=0)
     """Learning rate of AdamW in practice."""
     bootstrap_lr: float = Field(3e-4, gt=0)
     """Learning rate of AdamW in the bootstrap."""
