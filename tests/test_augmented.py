@@ -210,7 +210,8 @@ def test_record_artifact_and_tables_hold_what_was_written(finished):
     assert max(steps) == 12 and min(steps) == 1, "the curve is that of both trainings"
 
 
-def test_an_interrupted_run_goes_on_with_its_costs(tmp_path, finished):
+def test_an_interrupted_run_goes_on_with_its_costs(tmp_path, finished, monkeypatch):
+    monkeypatch.setattr("tolman.run.execute.REPORT_EVERY_S", 0.0)
     whole, _ = finished
     store, c = Store(tmp_path), whole.cells[1]
     for after in (2, 8, 10):

@@ -265,7 +265,7 @@ class TinyModel:
             for i, (token_L, length, nats, ended) in enumerate(zip(*map(np.ndarray.tolist, found), strict=True)):
                 ids = token_L[:length]
                 text = self.words.decode(ids[:-1] if ended else ids)
-                out[rows[i // samples]].append(Generation(text, length, nats, ended, tuple(ids)))
+                out[rows[i // samples]].append(Generation(text, length, nats, ended, ids=tuple(ids)))
         return out
 
     def _batches(self, prompts: Sequence[Prompt], room: int = 0, batch_tokens: int = 16_384) -> Iterator[tuple[list[int], Tensor]]:

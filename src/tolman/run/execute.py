@@ -24,6 +24,7 @@ from tolman.run.store import Store
 
 CURVE_POINTS = 24
 CURVE_QUESTIONS = 30
+REPORT_EVERY_S = 0.2
 
 Report = Callable[[dict[str, Any]], None]
 """Told what happens: {"event": "step" | "trained" | "asked" | "warning" | "building", ...}."""
@@ -178,7 +179,7 @@ class CurveWatch:
         self._losses.append(values.get("loss", float("nan")))
         if self.watched and (step % max(1, steps // CURVE_POINTS) == 0 or step == steps or step == 1):
             self.probe(step)
-        if perf_counter() - self._reported > 0.2 or step == steps:
+        if perf_counter() - self._reported >= REPORT_EVERY_S or step == steps:
             self._reported = perf_counter()
             self.report({"event": "step", "training": self.first.train_fingerprint(), "step": step, "steps": steps, **values})
 

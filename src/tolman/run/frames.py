@@ -33,7 +33,7 @@ ITEMS: dict[str, Any] = {
     "expected": pl.List(pl.String), "choices": pl.List(pl.String), "support_shown": pl.Boolean, "verdict": pl.String, "correct": pl.Boolean,
     "scores_nats": pl.List(pl.Float32), "trace": pl.String, "trace_told": pl.List(pl.Boolean), "needed": pl.List(pl.String), "samples": pl.List(pl.String),
 }  # fmt: skip
-_ABSENT: dict[str, Any] = {"notes": "{}", "trace": "", "trace_told": [], "needed": [], "samples": [], **dict.fromkeys(LATER)}
+ABSENT: dict[str, Any] = {"notes": "{}", "trace": "", "trace_told": [], "needed": [], "samples": [], **dict.fromkeys(LATER)}
 """Columns that older tables do not have, and what stands for them."""
 TRAININGS: dict[str, Any] = {
     "train_fingerprint": pl.String, "seed": pl.Int64, "training": pl.String, "step": pl.Int64, "tokens": pl.Int64, "seconds": pl.Float64,
@@ -79,7 +79,7 @@ class Frames:
                 table = pl.read_parquet(path)
             except Exception as error:  # polars raises several unrelated errors on bad files
                 raise UserError(f"{path} cannot be read as Parquet: {error}") from error
-            table = table.with_columns(pl.lit(_ABSENT[c], schema[c]).alias(c) for c in schema if c in _ABSENT and c not in table.columns)
+            table = table.with_columns(pl.lit(ABSENT[c], schema[c]).alias(c) for c in schema if c in ABSENT and c not in table.columns)
             if missing := set(schema) - set(table.columns):
                 raise UserError(f"{path} lacks the column {sorted(missing)[0]!r}; run the study again to write it anew")
             tables.append(table)

@@ -38,6 +38,7 @@ def rows(frames: Frames) -> pl.DataFrame:
     for unit in UNITS:
         column = unit.lower()
         ways = table.with_columns(once=pl.col(f"train_{column}") + pl.col(f"generate_{column}"), each=f"ask_{column}")
+        ways = ways.filter(pl.col("once").is_finite() & pl.col("each").is_finite())  # an endpoint's FLOPs are unknown
         open_book = ways.filter(~closed).select("once", "each").rows()
         for row in ways.iter_rows(named=True):
             mine = _latent(frames, row["condition"])

@@ -32,7 +32,9 @@ def rows(frames: Frames) -> pl.DataFrame:
     )
     single = points.select(*key, *[pl.col(m).cast(pl.Float64) for m in measures], "n", pl.lit(1, pl.Int64).alias("seeds"), "seed")
     both = pl.concat([mean.with_columns(pl.lit(None, pl.Int64).alias("seed")), single])
-    joined = both.join(chance, on=["training", "asking", "kind"], how="left", maintain_order="left")
+    joined = both.join(
+        chance, on=["training", "asking", "kind"], how="inner", maintain_order="left"
+    )  # a shared training may have been watched for another study
     order = pl.col("group").replace_strict({g: i for i, g in enumerate(GROUPS)}, default=len(GROUPS), return_dtype=pl.Int64)
     return joined.sort(order, maintain_order=True)
 
