@@ -220,7 +220,7 @@ def test_unknown_numbers_become_null_and_are_called_unknown(tmp_path):
     write_report(tmp_path, by_hand({("t", "closed book", "latent_a", 0): "cw"}, costs=nan), headline="x")
     text = (tmp_path / "report.html").read_text()
     assert ">unknown<" in text and "nan %" not in text
-    assert list(data_of(text)["figures"]) == ["accuracy_by_kind", "accuracy_against_cost"], "no learning curve without a curve"
+    assert list(data_of(text)["figures"]) == ["accuracy_by_kind", "accuracy_against_cost", "break_even"], "no learning curve without a curve"
 
 
 def test_bad_folders_are_one_sentence(tmp_path, frames):
