@@ -29,7 +29,8 @@ TRAININGS = {
 }  # fmt: skip
 _WORLD = {"quick": {"entities": 60, "relations": 5, "held_out": 15}, "small": {"entities": 100, "relations": 5, "held_out": 25}}
 _STEPS = {"quick": (400, 1100), "small": (600, 2000)}
-"""Training steps, and those of masked objectives: they learn every way of completing a fact, and take longer."""
+"""Training steps, and those of masked objectives: they learn every way of completing a fact, and take longer (masked copies of targets alone too: after 400 steps .67 of
+the facts were recalled in the trained form, which proves nothing about the rest)."""
 _KINDS = ("trained_forward", "trained_reversed", "heldout_forward", "heldout_reversal", "wrong_frame")
 
 
@@ -41,7 +42,7 @@ def cells(scale: str, seeds: Sequence[int]) -> list[Cell]:
             words = 2 if training in (TOKENS, NAMES, MARKED) else 1
             world = Reversals(**_WORLD[scale], max_filler=0, copies=1, episodes="none", name_words=words, asked=100)
             model = Tiny(attention="bidirectional" if how.get("objective") == "masked" else "causal")
-            train = Pretrain(steps=_STEPS[scale][training in (MASKED, COPY)], batch_tokens=1024, **how)
+            train = Pretrain(steps=_STEPS[scale][training in (MASKED, COPY, NEVER_COPY)], batch_tokens=1024, **how)
             cell = Cell(dataset=world, model=model, train_time=train, test_time=ClosedBook(), scoring=Exact(), seed=seed, training=training,
                         asking="closed book", kinds=_KINDS, curve=("trained_forward", "heldout_reversal"))  # fmt: skip
             out.append(cell)
