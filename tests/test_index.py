@@ -9,7 +9,7 @@ import pytest
 
 from test_places import run_all, scripted_cells
 from tolman.run import index
-from tolman.run.frames import Frames
+from tolman.run.frames import ABSENT, Frames
 from tolman.run.plan import Plan
 from tolman.run.store import Store
 
@@ -94,3 +94,16 @@ def test_ten_thousand_records_are_listed_and_tabled_many_times_faster_than_one_b
     again = index.rows(store, names)
     assert time.process_time() - began - build < build / 8
     assert isinstance(first, pl.DataFrame) and first.equals(again) and len(again) == 10_000
+
+
+def test_records_of_an_earlier_version_count_as_they_are(tmp_path: Path) -> None:
+    """Fields that came later are filled, not missed: nothing is set aside and asked again."""
+    store, cells = Store(tmp_path), scripted_cells(range(2))
+    run_all(store, cells)
+    whole = Plan("demo", "quick", tuple(cells), store).frames()
+    for cell in cells:
+        header, items = store.read_record(cell.fingerprint()) or pytest.fail("no record")
+        store.write_record(cell.fingerprint(), header, [{k: v for k, v in item.items() if k not in ABSENT} for item in items])
+    again = Plan("demo", "quick", tuple(cells), Store(tmp_path))
+    assert again.unfinished() == [] and not again.store.warnings
+    assert again.frames().items.equals(whole.items)

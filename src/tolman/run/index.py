@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from tolman.run.frames import CELLS, ITEMS, Frames, cell_row
+from tolman.run.frames import ABSENT, CELLS, ITEMS, Frames, cell_row
 from tolman.run.store import Damaged, Store, record_key
 
 WORTH_A_SEGMENT = 1000
@@ -22,6 +22,8 @@ WORTH_A_SEGMENT = 1000
 
 SHARED = ("fingerprint", "condition", "seed", "training", "asking", "scoring")
 OWN = {name: kind for name, kind in ITEMS.items() if name not in SHARED}
+_LATER = {name: value for name, value in ABSENT.items() if name in OWN}
+"""What stands for fields that records written by earlier versions do not have."""
 SEGMENT: dict[str, Any] = {"stamp": pl.String, **CELLS, "items": pl.List(pl.Struct(OWN))}
 
 
@@ -55,6 +57,7 @@ def read(store: Store, fingerprint: str, stamp: str) -> pl.DataFrame | None:
     if record is None:
         return None
     header, items = record
+    items = [_LATER | item for item in items]
     try:
         if header.get("fingerprint") != fingerprint or not all(OWN.keys() <= item.keys() for item in items):
             raise Damaged(f"the record {fingerprint} is another's, or its items lack a field")
@@ -71,8 +74,10 @@ def segments(store: Store, columns: list[str]) -> Iterable[pl.DataFrame]:
             data = store.place.read(f"index/{name}")
         except FileNotFoundError:
             continue
-        if name == f"{hashlib.sha256(data).hexdigest()}.parquet":
-            yield pl.read_parquet(io.BytesIO(data), columns=columns)
+        if name != f"{hashlib.sha256(data).hexdigest()}.parquet":
+            continue
+        if {c: kind for c, kind in pl.read_parquet_schema(io.BytesIO(data)).items() if c in columns} == {c: pl.Schema(SEGMENT)[c] for c in columns}:
+            yield pl.read_parquet(io.BytesIO(data), columns=columns)  # one of an earlier version is passed over: its records are read again
 
 
 def write(store: Store, table: pl.DataFrame) -> None:
