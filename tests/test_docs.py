@@ -39,7 +39,8 @@ def test_generated_parts_are_those_of_the_committed_records() -> None:
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_every_command_of_the_readme_works(command: list[str], tmp_path: Path) -> None:
     """`run` is only planned (--dry-run): running it is what `make quickstart` and the records are for."""
-    (tmp_path / "results").symlink_to(ROOT / "results")
+    for folder in ("results", "examples"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
     dry = ["--dry-run"] if command[1] == "run" and "--dry-run" not in command else []
     done = python("-c", "from tolman.cli import main; main()", *command[1:], *dry, cwd=tmp_path)
     assert done.returncode == 0 and done.stdout.strip(), done.stderr
