@@ -29,8 +29,8 @@ TRAININGS = {
 }  # fmt: skip
 _WORLD = {"quick": {"entities": 60, "relations": 5, "held_out": 15}, "small": {"entities": 100, "relations": 5, "held_out": 25}}
 _STEPS = {"quick": (400, 1100), "small": (600, 2000)}
-"""Training steps, and those of masked objectives: they learn every way of completing a fact, and take longer (masked copies of targets alone too: after 400 steps .67 of
-the facts were recalled in the trained form, which proves nothing about the rest)."""
+"""Training steps, and those of masked objectives: they learn every way of completing a fact, and take longer (Masked copies of targets alone
+are recalled in the trained form at .67 after 400 steps and at .61 after as many as these: asked without a copy before it, the model has little practice.)"""
 _KINDS = ("trained_forward", "trained_reversed", "heldout_forward", "heldout_reversal", "wrong_frame")
 
 
