@@ -112,7 +112,7 @@ def found(items: pl.DataFrame) -> str:
 
 def by_relation(items: pl.DataFrame) -> str:
     """The single relation, in a setting with all its shares, whose held-out facts reverse most often: is a mean of zero hiding a relation that reverses?"""
-    parts = held_out(items).with_columns(relation=pl.col("cluster").str.split("-").list.get(1)).group_by("setting", "relation")
+    parts = held_out(items).with_columns(relation=pl.col("cluster").str.split("-").list.get(1)).group_by("setting", "relation", maintain_order=True)
     best, setting, relation = max(((accuracy(part), str(setting), int(relation)) for (setting, relation), part in parts), key=lambda found: found[0].mean)
     return f"Relation by relation, held-out facts reverse most often in relation {relation} of {setting!r}: {best} over {best.n} questions."
 
