@@ -105,10 +105,9 @@ def trained(store: Store, cells: Sequence[Cell], corpus: Corpus, report: Report,
 
 def begun(store: Store, cell: Cell, corpus: Corpus, report: Report, stop: threading.Event | None) -> tuple[Any, dict[str, Any] | None]:
     """The model to train. For a method that begins with another (`TwoStageComponent`) that one's outcome, an artifact shared by all that begin so, and its artifact.json."""
-    method = getattr(cell.train_time, "first", None)
-    if method is None:
+    if not (beginnings := ranks.beginnings(cell)):
         return cell.model.create(corpus, seed=cell.seed), None  # type: ignore[attr-defined]
-    inner = cell.model_copy(update={"train_time": method})
+    (inner,) = beginnings
     with store.lock(inner.train_fingerprint()):
         if (found := store.read_artifact(inner.train_fingerprint())) is None:
             trained(store, [inner], corpus, report, stop)
