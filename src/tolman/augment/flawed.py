@@ -34,7 +34,8 @@ class Flawed(Component):
 
     def spoilt(self, document: Document, ends: Sequence[str], seed: int) -> Document:
         """`document`, or with a wrong end in its last target's place."""
-        begin, end = (document.targets or ())[-1]
+        assert document.targets, "write() spoils only what has targets"
+        begin, end = document.targets[-1]
         cue, rest = document.text[:begin], document.text[end:]
         shared = rng(seed, "flawed", "which", document.id).random() < self.correlation
         draw = rng(seed, "flawed", cue) if shared else rng(seed, "flawed", cue, document.id)

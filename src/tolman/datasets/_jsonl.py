@@ -47,8 +47,9 @@ def _row(line: str, file: Path, number: int) -> Row:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{file}, line {number}: this is no JSON ({getattr(error, 'msg', error)}); is the file truncated?") from error
-    parts = [value.get(key) for key in ("prompt", "completion")] if isinstance(value, dict) else [None]
-    if not all(isinstance(part, str) and part.strip() for part in parts):
+    found = [value.get(key) for key in ("prompt", "completion")] if isinstance(value, dict) else []
+    parts = [part for part in found if isinstance(part, str) and part.strip()]
+    if len(parts) < 2:
         held = f"an object with {', '.join(map(repr, value)) or 'nothing'}" if isinstance(value, dict) else f"a {type(value).__name__}"
         raise UserError(f"{file}, line {number}: this is {held}, not an object with the texts 'prompt' and 'completion'")
     if any("\ud800" <= c <= "\udfff" for part in parts for c in part):

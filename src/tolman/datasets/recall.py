@@ -265,7 +265,8 @@ class _Set:
 def practice(question: Question, trace: str) -> Puzzle:
     """The question with its trace, for practice."""
     fields: dict[str, Any] = {name: getattr(question, name) for name in Question.__dataclass_fields__}
-    return Puzzle(**(fields | {"split": "practice", "trace": trace}))
+    fields |= {"split": "practice", "trace": trace}
+    return Puzzle(**fields)
 
 
 FORM = {"two_hop": "chain", "reversal": "reversal"}

@@ -168,16 +168,23 @@ class Block(nn.Module):
         return x + self.mlp(self.post_attention_layernorm(x))
 
 
+class Stack(nn.Module):
+    """The blocks between token ids and hidden states; named as Hugging Face names it."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.embed_tokens = nn.Embedding(shape.vocabulary, shape.width)
+        self.layers = nn.ModuleList(Block(shape) for _ in range(shape.layers))
+        self.norm = RMSNorm(shape.width, shape.epsilon)
+
+
 class Qwen3(nn.Module):
     """Token ids in, final hidden states out; `logits` turns chosen hidden states into logits with the tied embedding."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
-        self.model = nn.Module()
-        self.model.embed_tokens = nn.Embedding(shape.vocabulary, shape.width)
-        self.model.layers = nn.ModuleList(Block(shape) for _ in range(shape.layers))
-        self.model.norm = RMSNorm(shape.width, shape.epsilon)
+        self.model = Stack(shape)
 
     def forward(self, token_BT: Tensor, position_BT: Tensor, mask: Tensor | None = None, cache: "Cache | None" = None, at_BQ: Tensor | None = None) -> Tensor:
         """Hidden states (B, T, D), or (B, Q, D) at the positions `at_BQ` alone, which spares the last block its work everywhere else.

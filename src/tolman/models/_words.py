@@ -24,9 +24,13 @@ class Words:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer = tokenizer
         self.size = tokenizer.get_vocab_size()
-        self.pad, self.document, self.unknown, self.mask, self.reversed = (tokenizer.token_to_id(t) for t in _SPECIAL)
-        self.line_break = tokenizer.token_to_id("\n")
+        self.pad, self.document, self.unknown, self.mask, self.reversed, self.line_break = (self._id(token) for token in (*_SPECIAL, "\n"))
         self._pieces: dict[str, tuple[list[int], list[int]]] = {}
+
+    def _id(self, token: str) -> int:
+        found = self.tokenizer.token_to_id(token)
+        assert found is not None, f"the vocabulary lacks {token!r}"
+        return found
 
     @classmethod
     def of(cls, texts: Iterable[str], extra: Sequence[str] = ()) -> "Words":
@@ -47,12 +51,12 @@ class Words:
     def read(cls, path: Path) -> "Words":
         """The tokenizer that was saved at `path`. Raises UserError for a file that is none, or another's."""
         try:
-            words = cls(Tokenizer.from_file(str(path)))
+            tokenizer = Tokenizer.from_file(str(path))
         except Exception as error:  # tokenizers raises bare Exception
             raise UserError(f"{path} is no tokenizer file: {error}") from error
-        if lacking := [t for t in (*_SPECIAL, "\n") if words.tokenizer.token_to_id(t) is None]:
+        if lacking := [t for t in (*_SPECIAL, "\n") if tokenizer.token_to_id(t) is None]:
             raise UserError(f"{path} is not a tokenizer of models/tiny: it has no {lacking[0]!r}")
-        return words
+        return cls(tokenizer)
 
     def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
         """Ids of each text, beginning with `<|document|>`."""

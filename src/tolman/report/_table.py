@@ -20,7 +20,7 @@ def facts(frames: Frames) -> str:
     trained = cells.unique("train_fingerprint", maintain_order=True)
     seeds = sorted(cells["seed"].unique())
     machine = {f"{e['processor']}, {e['cores']} cores" + (f", {e['memory_gib']:g} GiB" if e.get("memory_gib") else "") for e in environments}
-    flops, seconds = (trained[f"train_{c}"].sum() + trained[f"generate_{c}"].sum() for c in ("flops", "s"))
+    flops, seconds = (float(trained[f"train_{c}"].sum()) + float(trained[f"generate_{c}"].sum()) for c in ("flops", "s"))
     found = {
         "Study": cells["study"][0],
         "Scale": cells["scale"][0],
@@ -28,7 +28,7 @@ def facts(frames: Frames) -> str:
         "Cells": f"{len(cells):,} from {len(trained):,} trainings",
         "Questions asked": f"{cells['n_questions'].sum():,}",
         "Training": f"{quantity(flops)}FLOPs, {duration(seconds)}",
-        "Asking": f"{quantity(cells['ask_flops'].sum())}FLOPs, {duration(cells['ask_s'].sum())}",
+        "Asking": f"{quantity(float(cells['ask_flops'].sum()))}FLOPs, {duration(float(cells['ask_s'].sum()))}",
         "Machine": "; ".join(sorted(machine)),
         "Revision": ", ".join(sorted({e.get("revision") or "not from a checkout" for e in environments})),
         "Date": " to ".join(sorted({cells["created"].min()[:10], cells["created"].max()[:10]})),  # type: ignore[index]

@@ -17,12 +17,12 @@ class Muon(torch.optim.Muon):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
-            same_shape: dict[tuple[int, ...], list[Tensor]] = {}
+            same_shape: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    same_shape.setdefault(tuple(parameter.shape), []).append(parameter)
-            for (rows, columns), parameters in same_shape.items():
-                grads = [p.grad for p in parameters]
+                    same_shape.setdefault(tuple(parameter.shape), []).append((parameter, parameter.grad))
+            for (rows, columns), found in same_shape.items():
+                parameters, grads = [p for p, _ in found], [grad for _, grad in found]
                 momentum = [self.state[p].setdefault("momentum_buffer", torch.zeros_like(p)) for p in parameters]
                 torch._foreach_lerp_(momentum, grads, 1 - group["momentum"])
                 updates = torch.stack(torch._foreach_lerp(grads, momentum, group["momentum"]) if group["nesterov"] else momentum).bfloat16()

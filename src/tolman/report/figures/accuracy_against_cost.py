@@ -50,7 +50,7 @@ def rows(frames: Frames) -> pl.DataFrame:
     return pl.DataFrame(out, schema=COLUMNS)
 
 
-def draw(rows: pl.DataFrame) -> alt.HConcatChart:
+def draw(rows: pl.DataFrame) -> alt.ConcatChart:
     """The chart of `rows`."""
     kinds = rows["kinds"].unique(maintain_order=True).to_list()
     said = f"Latent kinds: {kinds[0]}." if len(kinds) == 1 else "Each point over the latent kinds that it was asked, not the same for all: see the data."

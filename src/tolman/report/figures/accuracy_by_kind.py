@@ -37,7 +37,7 @@ def draw(rows: pl.DataFrame) -> alt.FacetChart:
     asking = alt.Color("asking:N", scale=colour)
     base = alt.Chart(placed)
     latent = base.transform_filter("datum.group == 'latent'")
-    bands = latent.transform_aggregate(**{"from": "min(band_from)", "to": "max(band_to)"})  # one each: translucent ones would add up
+    bands = latent.transform_aggregate(**{"from": "min(band_from)", "to": "max(band_to)"})  # type: ignore[arg-type]  # one each: translucent ones would add up
     layers = alt.layer(
         bands.mark_rect(color=_theme.BAND).encode(x=alt.datum(0), x2=alt.datum(1), y=alt.Y("from:Q", axis=axis), y2="to:Q"),
         base.transform_calculate(what="'chance'")
