@@ -23,7 +23,7 @@ SPECS = {
     "wide heads": Tiny(layers=1, width=24, heads=2, kv_heads=2, head_width=20, hidden=40, context_tokens=128),
     "experts": Tiny(layers=2, width=32, heads=4, kv_heads=2, head_width=8, hidden=48, experts=5, context_tokens=128),
     "one expert a token": Tiny(layers=2, width=16, heads=2, kv_heads=2, head_width=8, hidden=24, experts=4, experts_per_token=1, context_tokens=128),
-    "one head": Tiny(layers=3, width=16, heads=1, kv_heads=1, head_width=16, hidden=8),
+    "one head": Tiny(layers=3, width=16, heads=1, kv_heads=1, head_width=16, hidden=8, rope_base=100.0),
 }
 
 

@@ -51,6 +51,9 @@ class Tiny(Component):
     """How many of the experts a token goes through, where there are any."""
     balance: float = Added(0.01, ge=0)
     """Weight of the load-balancing loss of the experts' routers in training (Fedus et al. 2022: 0.01)."""
+    rope_base: float = Added(10_000.0, gt=1)
+    """Base of the rotary positions' wavelengths (Su et al. 2021: 10,000). At 100 all of a head's dimensions tell near places apart, and in-context use begins in every
+    seed tried (LOG.md), so the scales take that; it is no longer than the contexts here need."""
     attention: Literal["causal", "bidirectional"] = "causal"
     """Where a token may look: at what stands before it, or everywhere; the latter is for masked training, and such a model answers by filling blanks."""
     context_tokens: int = Field(512, ge=16)
@@ -59,9 +62,9 @@ class Tiny(Component):
     """Where to run: cpu, cuda, cuda:1, mps."""
 
     scales: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {},
-        "small": {},
-        "paper": {"layers": 8, "width": 448, "heads": 8, "kv_heads": 8, "hidden": 1216},
+        "quick": {"rope_base": 100.0},
+        "small": {"rope_base": 100.0},
+        "paper": {"rope_base": 100.0, "layers": 8, "width": 448, "heads": 8, "kv_heads": 8, "hidden": 1216},
     }
 
     @model_validator(mode="after")
@@ -124,7 +127,7 @@ class TinyModel:
         self.causal = spec.attention == "causal"
         self.marks = {"mask": words.mask, "reversed": words.reversed, "line break": words.line_break}
         expert = spec.hidden // spec.experts_per_token if spec.experts else spec.hidden
-        sizes = (spec.layers, spec.width, spec.heads, spec.kv_heads, spec.head_width, expert, spec.experts, spec.experts_per_token)
+        sizes = (spec.layers, spec.width, spec.heads, spec.kv_heads, spec.head_width, expert, spec.experts, spec.experts_per_token, spec.rope_base)
         self.shape = Shape(words.size, *sizes)
         with torch.device("meta"):  # no draws from the global random generator for weights that are set next
             network = Qwen3(self.shape)

@@ -41,14 +41,14 @@ def label(distractors: int, like: str = "any", place: str = "random") -> str:
 def cells(scale: str, seeds: Sequence[int]) -> list[Cell]:
     """The trainings of the studies `reversals` and `two_hop` (shared with these), asked with each number and kind of distractors."""
     steps = 1000 if scale == "quick" else 1600
-    sources: dict[str, tuple[Component, Component, tuple[str, ...]]] = {
-        REVERSALS: (Reversals.at(scale), Pretrain.at(scale), ("heldout_forward", "heldout_reversal")),
-        CHAINS: (TwoHop.at("quick"), Pretrain(steps=steps), ("one_hop", "two_hop")),
+    sources: dict[str, tuple[Component, Component, Component, tuple[str, ...]]] = {
+        REVERSALS: (Reversals.at(scale), Tiny.at(scale), Pretrain.at(scale), ("heldout_forward", "heldout_reversal")),
+        CHAINS: (TwoHop.at("quick"), Tiny(), Pretrain(steps=steps), ("one_hop", "two_hop")),
     }
     out = []
     for seed in seeds:
-        for training, (dataset, train, kinds) in list(sources.items())[: 1 if scale == "quick" else None]:
-            shared: dict[str, Any] = {"dataset": dataset, "model": Tiny(), "train_time": train, "scoring": Exact(), "seed": seed, "training": training}
+        for training, (dataset, model, train, kinds) in list(sources.items())[: 1 if scale == "quick" else None]:
+            shared: dict[str, Any] = {"dataset": dataset, "model": model, "train_time": train, "scoring": Exact(), "seed": seed, "training": training}
             ways = [(k, "any", "random") for k in COUNTS]
             if training == REVERSALS:
                 ways += [(k, like, "random") for k in COUNTS[1:] for like in ("rare_word", "common_word")]

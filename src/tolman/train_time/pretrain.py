@@ -41,7 +41,7 @@ class Pretrain(Component):
     exercise_share: float = Field(0.65, ge=0, le=1)
     """Share of each batch's tokens that come from exercises (in-context sequences), where the corpus has any."""
     matrix_lr: float = Field(0.01, gt=0)
-    """Peak learning rate of Muon."""
+    """Peak learning rate of Muon. The scales take .006, with which in-context use begins sooner than with .01 or .004 (LOG.md)."""
     lr: float = Field(0.01, gt=0)
     """Peak learning rate of AdamW, for embeddings and gains."""
     weight_decay: float = Field(0.01, ge=0)
@@ -54,9 +54,9 @@ class Pretrain(Component):
     """Largest norm of the gradient."""
 
     scales: ClassVar[dict[str, dict[str, Any]]] = {
-        "quick": {},
-        "small": {"steps": 2400},
-        "paper": {"steps": 20_000, "batch_tokens": 8192},
+        "quick": {"matrix_lr": 0.006},
+        "small": {"matrix_lr": 0.006, "steps": 1800},
+        "paper": {"matrix_lr": 0.006, "steps": 20_000, "batch_tokens": 8192},
     }
     example: ClassVar[dict[str, Any]] = {"steps": 24, "batch_tokens": 256}
 
