@@ -63,7 +63,7 @@ class Tiny(Component):
 
     scales: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {"rope_base": 100.0},
-        "small": {"rope_base": 100.0},
+        "small": {"rope_base": 100.0, "layers": 3},
         "paper": {"rope_base": 100.0, "layers": 8, "width": 448, "heads": 8, "kv_heads": 8, "hidden": 1216},
     }
 

@@ -55,7 +55,7 @@ class Pretrain(Component):
 
     scales: ClassVar[dict[str, dict[str, Any]]] = {
         "quick": {"matrix_lr": 0.006},
-        "small": {"matrix_lr": 0.006, "steps": 1800},
+        "small": {"matrix_lr": 0.006, "steps": 1600},
         "paper": {"matrix_lr": 0.006, "steps": 20_000, "batch_tokens": 8192},
     }
     example: ClassVar[dict[str, Any]] = {"steps": 24, "batch_tokens": 256}
