@@ -40,7 +40,7 @@ def bandit(right: str = "ada", practice: int = 1) -> Corpus:
 
 
 def method(**fields) -> RecallRL:
-    given = {"knowledge": Untrained(), "thinking": None, "scoring": Exact(), "questions": 1, "samples": 32, "steps": 60, "lr": 0.003, "kl": 0.0}
+    given = {"first": Untrained(), "thinking": None, "scoring": Exact(), "questions": 1, "samples": 32, "steps": 60, "lr": 0.003, "kl": 0.0}
     return RecallRL(**(given | fields))
 
 
@@ -267,7 +267,7 @@ def test_a_bootstrap_teaches_the_traces_that_it_kept():
     corpus = Corpus(documents, corpus.questions, corpus.kinds)
     wider = Tiny(layers=1, width=32, heads=2, kv_heads=1, head_width=16, hidden=64, context_tokens=64).create(corpus, seed=0)
     model, _ = trained(
-        method(knowledge=learned, thinking=Thinking(budget_tokens=8), steps=1, bootstrap_steps=60, bootstrap_lr=0.005, replay_tokens=16), corpus, wider
+        method(first=learned, thinking=Thinking(budget_tokens=8), steps=1, bootstrap_steps=60, bootstrap_lr=0.005, replay_tokens=16), corpus, wider
     )
     (written,) = model.generate([Prompt("x think")], max_tokens=8)[0]
     assert written.text == "x y . y z" and written.finished
@@ -278,7 +278,7 @@ def test_without_traces_of_the_dataset_the_model_writes_its_own():
     easy = Pretrain(steps=30, batch_tokens=64)
     documents = (Document("d", "pull dov"), Document("e", "think ada bo edda finn", role="exercise"))
     corpus = Corpus(documents, corpus.questions, corpus.kinds)
-    kept = method(knowledge=easy, thinking=Thinking(budget_tokens=3), bootstrap_traces=1)
+    kept = method(first=easy, thinking=Thinking(budget_tokens=3), bootstrap_traces=1)
     model = SMALL.create(corpus, seed=0)
     easy.train(model, corpus, seed=0, checkpoints=MemoryCheckpoints(), watch=Silent())
     found = kept.thoughts(model, corpus.asked(split="practice"), 0)

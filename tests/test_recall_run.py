@@ -43,7 +43,7 @@ def trained(plan: Plan, cell: Cell) -> tuple[dict[str, torch.Tensor], dict]:
 
 def test_a_training_that_builds_on_another_begins_where_that_ended(tmp_path):
     """With the knowledge's artifact in the store or without: the same weights to the bit, and the same price."""
-    first, then = cell(), cell(train_time=RecallRL(knowledge=KNOWS, thinking=None, scoring=Exact(), steps=3, questions=4, samples=4))
+    first, then = cell(), cell(train_time=RecallRL(first=KNOWS, thinking=None, scoring=Exact(), steps=3, questions=4, samples=4))
     (alone, events), (after, later) = ran(tmp_path / "alone", then), ran(tmp_path / "after", first)
     assert [e["step"] for e in events if e["event"] == "step"][-1] == 9
     execute(after.store, [then], later.append)

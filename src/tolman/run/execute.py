@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
 
-from tolman.core.component import Component
 from tolman.core.cost import Cost
 from tolman.core.data import Corpus, Question
 from tolman.core.errors import UserError
@@ -75,9 +74,6 @@ def trained(store: Store, cells: Sequence[Cell], corpus: Corpus, report: Report,
     checkpoints = FileCheckpoints(store, fingerprint)
     watch = CurveWatch(cells, corpus, model, checkpoints, report, stop)
     go = first.train_time.train if before is None else first.train_time.go_on  # type: ignore[attr-defined]
-    if before is None and (known_already := knowledge(store, first)) is not None:
-        model, before = known_already
-        watch.model, watch.skips_knowledge = model, True
     watch.begin_with(before)
     known = retention(model)
     ranks.summon(fingerprint)
@@ -117,15 +113,6 @@ def begun(store: Store, cell: Cell, corpus: Corpus, report: Report, stop: thread
     return cell.model.load(folder), about  # type: ignore[attr-defined]  # loaded, so that its meter starts at zero: what the teacher cost stands in `about`
 
 
-def knowledge(store: Store, cell: Cell) -> tuple[Any, dict[str, Any]] | None:
-    """The model and artifact.json of a cell that has the same training but for what builds on it (a method that holds another as its `knowledge`), where
-    that was trained already: it need not be trained twice, and gives the same weights to the bit (a test)."""
-    if not hasattr(cell.train_time, "after_knowledge") or not isinstance(inner := getattr(cell.train_time, "knowledge", None), Component):
-        return None
-    found = store.read_artifact(cell.model_copy(update={"train_time": inner}).train_fingerprint())
-    return None if found is None else (cell.model.load(found[0]), found[1])  # type: ignore[attr-defined]
-
-
 class CurveWatch:
     """Watches a training: reports its steps, asks a few questions now and then for the learning curves, and keeps curve and costs across interruptions.
 
@@ -140,7 +127,6 @@ class CurveWatch:
         self.before: dict[str, Cost] = {}
         self.notes: dict[str, Any] = {}
         self.documents: dict[str, list[dict[str, Any]]] = {}
-        self.skips_knowledge = False
         self._reported = 0.0
         self._losses: list[float] = []
 
@@ -156,7 +142,7 @@ class CurveWatch:
         state = self.inner.load()
         ranks.loaded()
         if state is None:
-            return self.first.train_time.after_knowledge if self.skips_knowledge else None  # type: ignore[attr-defined]
+            return None
         kept = json.loads(state["watch"])
         self.curve = kept["curve"]
         self.before = {phase: Cost.from_dict(cost) for phase, cost in kept["costs"].items()}

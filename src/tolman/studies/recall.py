@@ -51,7 +51,7 @@ def method(scale: str, *, budget_tokens: int, thinks: bool = True) -> RecallRL:
     """Learned recall at this scale."""
     knowledge, practice = STEPS[scale]
     thinking = Thinking(budget_tokens=budget_tokens) if thinks else None
-    return RecallRL(knowledge=Pretrain(steps=knowledge), thinking=thinking, scoring=Exact(), steps=practice)
+    return RecallRL(first=Pretrain(steps=knowledge), thinking=thinking, scoring=Exact(), steps=practice)
 
 
 def chains(scale: str, seed: int) -> list[Cell]:
@@ -59,7 +59,7 @@ def chains(scale: str, seed: int) -> list[Cell]:
     plain = Recall(entities=40, relations=4, episode_count=40_000)  # with 16 entities and 3 relations practice is learned by heart (LOG.md)
     augmented = plain.replace("augmented", True)
     learned = method(scale, budget_tokens=16)
-    trainings: list[tuple[str, Recall, Any]] = [(KNOWLEDGE, plain, learned.knowledge), (RL, plain, learned), (AUGMENTED, augmented, learned.knowledge)]
+    trainings: list[tuple[str, Recall, Any]] = [(KNOWLEDGE, plain, learned.first), (RL, plain, learned), (AUGMENTED, augmented, learned.first)]
     if scale != "quick":
         trainings += [(DIRECT, plain, method(scale, budget_tokens=16, thinks=False)), (BOTH, augmented, learned)]
     out = []

@@ -35,8 +35,8 @@ SOLVED = 0.95
 class RecallRL(Component):
     """Knowledge, a bootstrap on a few traces, then policy gradients on practice questions: rewards relative to a group, a penalty on leaving the start policy."""
 
-    knowledge: Nested
-    """How the facts are learned: another train-time method, such as `train_time/pretrain`."""
+    first: Nested
+    """How the facts are learned: another train-time method, such as `train_time/pretrain`. Methods that begin alike share this training."""
     thinking: Nested | None
     """How the model thinks: `test_time/thinking`, with its budget. None: it answers at once (a control)."""
     scoring: Nested
@@ -76,30 +76,41 @@ class RecallRL(Component):
     """Steps in a row in which no group's rewards differ, though they are not all right, before practice stops with a complaint."""
 
     example: ClassVar[dict[str, Any]] = {
-        "knowledge": {"is": "train_time/pretrain", "steps": 24, "batch_tokens": 256}, "thinking": {"is": "test_time/thinking", "budget_tokens": 4},
+        "first": {"is": "train_time/pretrain", "steps": 24, "batch_tokens": 256}, "thinking": {"is": "test_time/thinking", "budget_tokens": 4},
         "scoring": {"is": "scoring/exact"}, "bootstrap_traces": 0, "steps": 6, "questions": 4, "samples": 4,
     }  # fmt: skip
 
-    after_knowledge: ClassVar[dict[str, Any]] = {"phase": "bootstrap", "state": None}
-    """The state of a training whose model already has the knowledge, from a training of `knowledge` alone."""
-
     def train(self, model: TrainableModel, corpus: Corpus, *, seed: int, checkpoints: Checkpoints, watch: Watch) -> None:
         """Change `model` in place. A run that goes on from a checkpoint ends with the same weights to the bit as one never interrupted."""
-        pool = self.practice(corpus)
-        before = [self.knowledge.steps if "steps" in type(self.knowledge).model_fields else 0]  # type: ignore[attr-defined]
-        before.append(before[0] + (self.bootstrap_steps if self.thinking is not None and self.bootstrap_traces else 0))
+        self.practice(corpus)  # complains before anything is trained
         state = checkpoints.load()
-        reached = 0 if state is None else PHASES.index(state["phase"])
-        for number, (name, begin) in enumerate(zip(PHASES, (0, *before), strict=True)):
-            phase = Phase(name, checkpoints, watch, state=state, before=begin, total=before[1] + self.steps)
-            if number < reached:
-                continue
-            if name == "knowledge":
-                self.knowledge.train(model, corpus, seed=seed, checkpoints=phase, watch=phase)  # type: ignore[attr-defined]
-            elif name == "bootstrap" and before[1] > before[0]:
-                self.bootstrap(model, corpus, pool, seed=seed, phase=phase)
-            elif name == "practice":
-                self.rehearse(model, corpus, pool, seed=seed, phase=phase)
+        if state is None or state["phase"] == "knowledge":
+            phase = self.phase("knowledge", checkpoints, watch, state)
+            self.first.train(model, corpus, seed=seed, checkpoints=phase, watch=phase)  # type: ignore[attr-defined]
+            state = None
+        self._go_on(state, model, corpus, seed=seed, checkpoints=checkpoints, watch=watch)
+
+    def go_on(self, model: TrainableModel, corpus: Corpus, *, seed: int, checkpoints: Checkpoints, watch: Watch) -> None:
+        """The rest of `train`, on a model that `first` has trained."""
+        self._go_on(checkpoints.load(), model, corpus, seed=seed, checkpoints=checkpoints, watch=watch)
+
+    def _go_on(self, state: Any, model: TrainableModel, corpus: Corpus, *, seed: int, checkpoints: Checkpoints, watch: Watch) -> None:
+        pool = self.practice(corpus)
+        if self.imitates and (state is None or state["phase"] == "bootstrap"):
+            self.bootstrap(model, corpus, pool, seed=seed, phase=self.phase("bootstrap", checkpoints, watch, state))
+        self.rehearse(model, corpus, pool, seed=seed, phase=self.phase("practice", checkpoints, watch, state))
+
+    @property
+    def imitates(self) -> bool:
+        """Whether there is a bootstrap."""
+        return self.thinking is not None and self.bootstrap_traces > 0 and self.bootstrap_steps > 0
+
+    def phase(self, name: str, checkpoints: Checkpoints, watch: Watch, state: Any) -> Phase:
+        """One of the three, its steps counted on from those of the phases before it."""
+        known = getattr(self.first, "steps", 0)
+        shown = known + (self.bootstrap_steps if self.imitates else 0)
+        before = {"knowledge": 0, "bootstrap": known, "practice": shown}[name]
+        return Phase(name, checkpoints, watch, state=state, before=before, total=shown + self.steps)
 
     def practice(self, corpus: Corpus) -> tuple[Question, ...]:
         """The practice questions. Raises UserError where there are none, or where they share a cluster with the test."""
@@ -162,7 +173,7 @@ class RecallRL(Component):
         kept = [pair for pair, a in zip(tried, answers, strict=True) if a.verdict == "correct"]
         if not kept:
             raise UserError(
-                f"the bootstrap keeps no trace: after none of {len(tried)} did the model answer right; train the knowledge for longer (train_time.knowledge.steps), "
+                f"the bootstrap keeps no trace: after none of {len(tried)} did the model answer right; train the knowledge for longer (train_time.first.steps), "
                 "or let the dataset show traces in its in-context sequences"
             )
         return kept
@@ -275,9 +286,6 @@ class Tries:
         row_tokens = max(map(len, self.examples))
         credited = [Example(e.token, e.weight * np.float32(a)) for e, a in zip(self.examples, advantage_R[self.owner], strict=True)]
         return pack(self.examples, row_tokens), pack(credited, row_tokens).weight  # packing looks at lengths only, so both are laid out alike
-
-
-PHASES = ("knowledge", "bootstrap", "practice")
 
 
 def adamw(model: TrainableModel, lr: float) -> torch.optim.Optimizer:
