@@ -1,0 +1,111 @@
+"""Questions about a folder's passages, written by a model or an endpoint: JSON lines for `--questions`, for people to read and mend before they are asked.
+
+What a model writes is kept only where it can be checked without one: the answer stands in its passage word for word and is short, the question does not hold it,
+names something of the passage, and is not nearly the same as one before. Which wording is crooked no rule can tell, so the file is meant to be read.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from tolman.core.data import Prompt
+from tolman.core.errors import UserError
+from tolman.core.protocols import LiveModel
+from tolman.datasets.folder import Folder
+
+MOST_WORDS = 12
+"""Longest answer."""
+ALIKE = 0.8
+"""Two questions that share this much of their words (Jaccard) are nearly the same."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was kept, as lines of a questions file, and why the rest was not."""
+
+    lines: tuple[dict[str, Any], ...]
+    left_out: Mapping[str, int]
+    passages: int
+    asked_about: int
+
+    def save(self, path: Path) -> None:
+        """As JSON lines. Raises UserError where `path` exists: people may have mended it."""
+        try:
+            with open(path, "x", encoding="utf-8") as file:
+                file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in self.lines)
+        except FileExistsError as error:
+            raise UserError(f"{path} exists and is not overwritten; name another file with --out") from error
+        except OSError as error:
+            raise UserError(f"cannot write {path}: {error.strerror}") from error
+
+
+def write(folder: Folder, model: LiveModel, *, most: int = 4, max_tokens: int = 160) -> Written:
+    """Up to `most` questions about each passage. Raises UserError where none can be kept, saying what came back."""
+    _, passages = folder.read()
+    prompts = [Prompt(instruction(p.text)) for p in passages]
+    texts = [written[0].text for written in model.generate(prompts, max_tokens=max_tokens)]
+    lines: list[dict[str, Any]] = []
+    left_out: Counter[str] = Counter()
+    for passage, text in zip(passages, texts, strict=True):
+        mine = 0
+        for question, answer in pairs(text):
+            why = "more than asked for" if mine == most else fault(question, answer, passage.text, lines)
+            if why:
+                left_out[why] += 1
+                continue
+            mine += 1
+            lines.append({"prompt": question, "answer": answer, "kind": "asked", "support": [passage.id], "fact": passage.id})
+    if not lines:
+        first = next((text for text in texts if text.strip()), "")
+        reasons = "; ".join(f"{why} ({n})" for why, n in left_out.items()) or "no line had the form QUESTION | ANSWER"
+        raise UserError(f"the model wrote no question that can be kept: {reasons}; its first text was {first[:200]!r}")
+    return Written(tuple(lines), left_out, len(passages), len({line["fact"] for line in lines}))
+
+
+def instruction(passage: str) -> str:
+    """What to tell the model about a passage."""
+    prompt = files("tolman.app").joinpath("prompts", "questions.txt").read_text(encoding="utf-8")
+    return prompt.replace("{passage}", " ".join(passage.split())).rstrip("\n")
+
+
+def pairs(text: str) -> Iterator[tuple[str, str]]:
+    """The lines of the form "QUESTION? | ANSWER", numbers and bullets before them left out; up to where the model goes on to a passage of its own."""
+    for line in text.split("\nPassage:")[0].splitlines():
+        found = re.fullmatch(r"\s*(?:[-*•]|\d+[.)])?\s*(.+\?)\s*\|\s*(\S.*?)\s*", line)
+        if found:
+            yield " ".join(found[1].split()), " ".join(found[2].split()).strip(" .\"'")
+
+
+def fault(question: str, answer: str, passage: str, before: Sequence[Mapping[str, Any]]) -> str:
+    """Why this pair is not kept, or nothing."""
+    asked, right, told = words(question), words(answer), words(passage)
+    if not right or len(right) > MOST_WORDS:
+        return f"answer of no word, or of more than {MOST_WORDS}"
+    if not _within(right, told):
+        return "answer that does not stand in the passage"
+    if _within(right, asked):
+        return "question that holds its answer"
+    if not {w for w in asked if len(w) > 3} & {w for w in told if len(w) > 3}:
+        return "question that names nothing of the passage"
+    if any(_alike(asked, words(line["prompt"])) >= ALIKE for line in before):
+        return "nearly the same as another question"
+    return ""
+
+
+def words(text: str) -> list[str]:
+    """Lower case, without punctuation but inside words."""
+    return re.findall(r"\w+(?:['’.-]\w+)*", text.casefold())
+
+
+def _within(part: Sequence[str], whole: Sequence[str]) -> bool:
+    return f" {' '.join(part)} " in f" {' '.join(whole)} "
+
+
+def _alike(first: Sequence[str], second: Sequence[str]) -> float:
+    a, b = set(first), set(second)
+    return len(a & b) / max(1, len(a | b))
