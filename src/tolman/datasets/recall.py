@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from tolman.core.component import Component
+from tolman.core.component import Added, Component
 from tolman.core.data import Corpus, Document, Kind, Question
 from tolman.core.seeds import rng
 from tolman.core.thinking import ASK, Puzzle, joined
@@ -27,6 +27,8 @@ class Recall(Component):
     """Entities of each set. Each relation gives every entity one other entity, each to one only."""
     relations: int = Field(3, ge=1, le=len(RELATIONS) // 2)
     """Relations of each set."""
+    same_relations: bool = Added(False)
+    """Whether the second set has the relations of the first (between its own entities) and not others."""
     forms: tuple[Literal["chain", "reversal"], ...] = Field(("chain",), min_length=1)
     """What is asked of the facts, and practised: chains of two facts, reversals, or both."""
     practice_share: float = Field(0.5, gt=0, lt=1)
@@ -92,7 +94,8 @@ class _Set:
     def __init__(self, spec: Recall, seed: int, number: int, names: list[str]) -> None:
         self.spec, self.number, self.names = spec, number, names
         self.stream = lambda *what: rng(seed, "recall", number, *what)
-        self.words = RELATIONS[number * spec.relations : (number + 1) * spec.relations]
+        first = 0 if spec.same_relations else number * spec.relations
+        self.words = RELATIONS[first : first + spec.relations]
         draw = self.stream("facts")
         self.table: list[list[int]] = [derangement(spec.entities, draw).tolist() for _ in range(spec.relations)]
         order = draw.permutation(spec.entities).tolist()
