@@ -7,6 +7,7 @@ import logging
 import math
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -32,7 +33,7 @@ from tolman.models.bigram import Bigram
 from tolman.report import _table, summary, terminal
 from tolman.run.cell import Cell
 from tolman.run.execute import answer
-from tolman.run.frames import recall
+from tolman.run.frames import Frames, recall
 from tolman.run.plan import result_rows
 from tolman.scoring.exact import Exact
 from tolman.test_time.closed_book import ClosedBook
@@ -292,3 +293,15 @@ def test_recall_stands_beside_accuracy_in_every_table():
     console = Console(width=300, record=True, file=io.StringIO())
     console.print(terminal.results_table(closed.to_dicts(), "title"))
     assert "found" not in console.export_text()
+
+
+def test_results_are_readable_in_eighty_columns():
+    """Every number with its interval stands whole on a line, whatever the width."""
+    rows = summary.estimates(Frames.read(Path(__file__).parents[1] / "results" / "reversals-quick")).to_dicts()
+    for width in (60, 80, 300):
+        console = Console(width=width, record=True, file=io.StringIO())
+        console.print(terminal.results(rows, "title", width=width))
+        text = console.export_text()
+        assert max(map(len, text.splitlines())) <= width and text.count("title") == 1
+        for row in rows:
+            assert terminal.percent(row["mean"], row["low"], row["high"]) in text and row["training"].split()[0] in text

@@ -308,13 +308,14 @@ def make_report(folder: Path, to: Path | None = None) -> Path:
 def print_results(folder: Path) -> None:
     from tolman.core.discovery import module
     from tolman.report.summary import estimates
-    from tolman.report.terminal import results_table
+    from tolman.report.terminal import results
     from tolman.run.frames import Frames
     from tolman.run.plan import read_plan
 
     plan, frames = read_plan(folder), Frames.read(folder)
     seeds = plan["seeds"]
-    out.print(results_table(estimates(frames).to_dicts(), f"{plan['study']}, {plan['scale']}, {len(seeds)} seed{'s' * (len(seeds) > 1)}"))
+    title = f"{plan['study']}, {plan['scale']}, {len(seeds)} seed{'s' * (len(seeds) > 1)}"
+    out.print(results(estimates(frames).to_dicts(), title, width=out.width))
     out.print(plan["headline"] if "headline" in plan else module("studies", plan["study"]).headline(frames), soft_wrap=False)
 
 

@@ -12,6 +12,8 @@ from rich.text import Text
 
 from tolman.report._quantities import duration, quantity
 
+LABEL, CELL = 30, 16
+"""Columns that a label and a number with its interval take."""
 MOST_CHECKS = 6
 """So many of a claim's checks are shown in the ledger; all of them where a claim is asked for by its id."""
 
@@ -57,6 +59,32 @@ def results_table(rows: Sequence[Mapping[str, Any]], title: str) -> Table:
         table.add_row(training if training != last else "", asking, *found, *(retained(next(iter(mine.values()))) if general else ()))
         last = training
     return table
+
+
+def results(rows: Sequence[Mapping[str, Any]], title: str, *, width: int) -> RenderableType:
+    """`results_table` where it fits into `width` columns; else a table for each few kinds, the trainings as headings in it."""
+    whole = results_table(rows, title)
+    kinds = list(dict.fromkeys(row["kind"] for row in rows))
+    if width >= 2 * LABEL + CELL * len(kinds):
+        return whole
+    each = max(1, (width - LABEL) // CELL)
+    tables = []
+    for at in range(0, len(kinds), each):
+        some = kinds[at : at + each]
+        mine = [row for row in rows if row["kind"] in some]
+        table = Table(title=title if not at else None, title_justify="left", caption_justify="left")
+        table.add_column("asking", min_width=LABEL - 4)
+        for kind in some:
+            table.add_column(kind.replace("_", "\n", 1), justify="right", no_wrap=True)
+        for training in dict.fromkeys(row["training"] for row in mine):
+            table.add_section()
+            table.add_row(Text(training, style="bold"))
+            for asking in dict.fromkeys(row["asking"] for row in mine if row["training"] == training):
+                found = {row["kind"]: row for row in mine if (row["training"], row["asking"]) == (training, asking)}
+                table.add_row(asking, *(_measured(found.get(kind)) for kind in some))
+        tables.append(table)
+    tables[-1].caption = whole.caption
+    return Group(*tables)
 
 
 def _measured(row: Mapping[str, Any] | None) -> str:
