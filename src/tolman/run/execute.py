@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from time import perf_counter
 from typing import Any
 
-from tolman.core.component import Component
 from tolman.core.cost import Cost
 from tolman.core.data import Corpus, Question
 from tolman.core.errors import UserError
@@ -75,12 +74,12 @@ def trained(store: Store, cells: Sequence[Cell], corpus: Corpus, report: Report,
     checkpoints = FileCheckpoints(store, fingerprint)
     watch = CurveWatch(cells, corpus, model, checkpoints, report, stop)
     go = first.train_time.train if before is None else first.train_time.go_on  # type: ignore[attr-defined]
-    if before is None and (known_already := knowledge(store, first)) is not None:
+    if before is None and (known_already := ranks.knowledge(store, first)) is not None:
         model, before = known_already
         watch.model, watch.skips_knowledge = model, True
     watch.begin_with(before)
     known = retention(model)
-    ranks.summon(fingerprint)
+    ranks.summon(fingerprint, watch.skips_knowledge)
     with model.meter.phase("train"):
         go(model, corpus, seed=first.seed, checkpoints=watch, watch=watch)
     watch.finish()
@@ -117,15 +116,6 @@ def begun(store: Store, cell: Cell, corpus: Corpus, report: Report, stop: thread
     return cell.model.load(folder), about  # type: ignore[attr-defined]  # loaded, so that its meter starts at zero: what the teacher cost stands in `about`
 
 
-def knowledge(store: Store, cell: Cell) -> tuple[Any, dict[str, Any]] | None:
-    """The model and artifact.json of a cell that has the same training but for what builds on it (a method that holds another as its `knowledge`), where
-    that was trained already: it need not be trained twice, and gives the same weights to the bit (a test)."""
-    if not hasattr(cell.train_time, "after_knowledge") or not isinstance(inner := getattr(cell.train_time, "knowledge", None), Component):
-        return None
-    found = store.read_artifact(cell.model_copy(update={"train_time": inner}).train_fingerprint())
-    return None if found is None else (cell.model.load(found[0]), found[1])  # type: ignore[attr-defined]
-
-
 class CurveWatch:
     """Watches a training: reports its steps, asks a few questions now and then for the learning curves, and keeps curve and costs across interruptions.
 
@@ -154,7 +144,7 @@ class CurveWatch:
 
     def load(self) -> Any:
         state = self.inner.load()
-        ranks.loaded()
+        ranks.loaded(self.inner.seal)
         if state is None:
             return self.first.train_time.after_knowledge if self.skips_knowledge else None  # type: ignore[attr-defined]
         kept = json.loads(state["watch"])
