@@ -14,9 +14,10 @@ pytest.importorskip("moto.server")
 pytest.importorskip("s3fs")
 from s3_server import S3Server, s3_server
 from test_cli import SETTINGS
-from test_places import child, content, forks, outcome, records, run_all, scripted_cells
+from test_places import child, content, outcome, records, run_all, scripted_cells
 from tolman.cli import make_plan
 from tolman.core.errors import UserError
+from tolman.run.cell import Cell
 from tolman.run.places import Bucket
 from tolman.run.store import Store
 
@@ -131,6 +132,11 @@ def test_a_lease_is_created_by_one_only(server: S3Server) -> None:
     assert json.loads(two.place.read("locks/x/000000")) == {"free": True}
 
 
+def run_at(environment: dict[str, str], store: str, cells: list[Cell]) -> None:
+    os.environ.update(environment)
+    run_all(Store(store), cells)
+
+
 class KillAt:
     """Kills `victim` in the middle of its n-th request that changes something."""
 
@@ -145,7 +151,7 @@ class KillAt:
         return False
 
 
-@forks
+@pytest.mark.slow
 def test_kill_9_in_the_middle_of_every_upload_loses_no_record(server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Bucket, "patience_s", 0.3)
     cells, whole = scripted_cells(range(1)), Store(tmp_path)
@@ -153,8 +159,8 @@ def test_kill_9_in_the_middle_of_every_upload_loses_no_record(server: S3Server, 
     for n in range(1, 100):
         store, kill = f"s3://bucket/killed{n}", KillAt(n)
         with server.lock:  # no request before we know whom to kill
-            kill.victim = victim = child(lambda store=store: run_all(Store(store), cells))
-            server.fault = kill
+            victim = child(run_at, server.environment, store, cells)
+            kill.victim, server.fault = victim.pid, kill
         ended = outcome(victim)
         server.fault = lambda method, path: False
         if ended == 0:
