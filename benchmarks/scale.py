@@ -5,7 +5,7 @@
 - `cells`: cells per hour with 1 and 2 workers of one thread each: small trainings of reversals, asked twice.
 - `engines`: seconds per cell of each engine for cells that do nothing (the scripted model, nothing trained), its start apart.
 - `store`: records written per second; then a store of 100,000 records (10 questions each): the time to list which are finished and to make the tables of all of
-  them, the first time (each record read and checked, the index written) and every later time.
+  them, the first time (each record read and checked, the index written) and every later time; and for the report page with its figures from these tables.
 
 Seconds are of the wall clock, with this process's seconds of CPU beside them: on a machine that others use too, these say more. Writes benchmarks/results/scale.json.
 """
@@ -26,6 +26,7 @@ from tolman.core.errors import UserError
 from tolman.datasets.reversals import Reversals
 from tolman.models.scripted import Scripted
 from tolman.models.tiny import Tiny
+from tolman.report.page import write_report
 from tolman.run import index
 from tolman.run.cell import Cell
 from tolman.run.engines import run_here, run_workers
@@ -123,6 +124,7 @@ def store(folder: Path, records: int) -> dict[str, Any]:
     tables = []
     out["tables"] = timed(lambda: tables.append(index.frames(index.rows(place, names), labels, curves, study="benchmark", scale="quick")))
     assert len(tables[0].cells) == records and len(tables[0].items) == ITEMS * records
+    out["report page"] = timed(lambda: write_report(folder / "report", tables[0], headline="", plan={"study": "benchmark", "scale": "quick", "seeds": [0]}))
     few = names[:: max(1, records // 300)][:300]
     out["tables of 300 of them"] = timed(lambda: index.rows(place, few))
     out["index_bytes"] = sum(p.stat().st_size for p in (folder / "store" / "index").iterdir())

@@ -1,13 +1,13 @@
 """The store in a folder and at URLs: the same records everywhere, one holder of a lock, nothing damaged is used, and no moment at which dying loses anything."""
 
 import json
+import multiprocessing
 import os
 import re
 import resource
 import signal
 import sys
 import time
-import traceback
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -60,25 +60,28 @@ def records(store: Store, cells: list[Cell]) -> list[Any]:
     return [content(f) for f in found]
 
 
-forks = pytest.mark.slow
-"""For tests that fork: what is forked off a process in which polars or torch have threads may wait for ever, so these run by themselves: pytest -m slow tests/test_places.py"""
+SERVER = multiprocessing.get_context("forkserver")
+"""Processes are forked off one that has imported everything and done nothing: off this one, in which polars has threads, they would wait for ever."""
+SERVER.set_forkserver_preload(
+    ["pytest", "torch", "tolman.run.plan", "tolman.run.checkpoint", "tolman.datasets.reversals", "tolman.models.tiny", "tolman.train_time.pretrain"]
+)
 
 
-def child(work: Callable[[], object]) -> int:
-    """A process that does `work` and ends; 0 if without an error. Forked, so that torch need not be imported again."""
-    pid = os.fork()
-    if pid:
-        return pid
-    try:
-        work()
-        os._exit(0)
-    except BaseException:
-        traceback.print_exc()
-        os._exit(1)
+def child(work: Callable[..., object], *arguments: Any) -> Any:
+    """A process that does `work` and ends, with the patience that leases have here."""
+    process = SERVER.Process(target=begin, args=(Bucket.beat_s, Bucket.patience_s, work, arguments), daemon=True)
+    process.start()
+    return process
 
 
-def outcome(pid: int) -> int:
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+def begin(beat_s: float, patience_s: float, work: Callable[..., object], arguments: tuple[Any, ...]) -> None:
+    Bucket.beat_s, Bucket.patience_s = beat_s, patience_s
+    work(*arguments)
+
+
+def outcome(process: Any) -> int:
+    process.join()
+    return process.exitcode
 
 
 @pytest.fixture(params=["folder", "file", "memory"])
@@ -192,65 +195,64 @@ def test_a_hostile_artifact_cannot_name_files_outside_its_folder(tmp_path: Path)
         run_all(store, [cell.replace("scoring.max_tokens", 3 + len(name))])
 
 
+def count_up(address: str, path: Path) -> None:
+    store = Store(address)
+    for _ in range(5):
+        with store.lock("one"):
+            n = int(path.read_text())
+            time.sleep(0.002)
+            path.write_text(str(n + 1))
+
+
+def hold(address: str, ready: Path) -> None:
+    with Store(address).lock("one"):
+        ready.touch()
+        time.sleep(600)
+
+
+def drive(address: str, cells: list[Cell], asked: Path) -> None:
+    asked.write_text("\n".join(e["cell"] for e in run_all(Store(address), cells) if e["event"] == "asked"))
+
+
 # -- one holder --------------------------------------------------------------------------------------------------------------------------------------
 
 
-@forks
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["", "file://"])
 def test_many_processes_on_one_lock_hold_it_one_at_a_time(scheme: str, tmp_path: Path) -> None:
     (tmp_path / "count").write_text("0")
-
-    def work() -> None:
-        store = Store(f"{scheme}{tmp_path}/store")
-        for _ in range(5):
-            with store.lock("one"):
-                n = int((tmp_path / "count").read_text())
-                time.sleep(0.002)
-                (tmp_path / "count").write_text(str(n + 1))
-
-    assert [outcome(pid) for pid in [child(work) for _ in range(4)]] == [0] * 4
+    assert [outcome(p) for p in [child(count_up, f"{scheme}{tmp_path}/store", tmp_path / "count") for _ in range(4)]] == [0] * 4
     assert (tmp_path / "count").read_text() == "20"
 
 
-@forks
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["killed", "half written"])
 def test_a_stale_lease_is_taken_over_and_a_living_one_is_not(how: str, tmp_path: Path, impatient: None) -> None:
     store = Store(f"file://{tmp_path}/store")
     if how == "half written":
         store.place.write("locks/one/000000", b"")
     else:
-        ready = tmp_path / "ready"
-
-        def hold() -> None:
-            with Store(store.address).lock("one"):
-                ready.touch()
-                time.sleep(60)
-
-        pid = child(hold)
-        while not ready.exists():
+        holder = child(hold, store.address, tmp_path / "ready")
+        while not (tmp_path / "ready").exists():
             time.sleep(0.01)
-        waiter = child(lambda: store.lock("one").__enter__())
+        waiter = child(hold, store.address, tmp_path / "held too")
         time.sleep(2 * Bucket.patience_s)
-        assert os.waitpid(waiter, os.WNOHANG) == (0, 0), "it waits as long as the holder's heart beats"
-        os.kill(waiter, signal.SIGKILL)
-        os.kill(pid, signal.SIGKILL)
-        assert outcome(pid) == outcome(waiter) == -signal.SIGKILL
+        assert waiter.is_alive() and not (tmp_path / "held too").exists(), "it waits as long as the holder's heart beats"
+        for process in (waiter, holder):
+            process.kill()
+            assert outcome(process) == -signal.SIGKILL
     began = time.monotonic()
     with store.lock("one"):
         assert time.monotonic() - began > 0.8 * Bucket.patience_s, "not before the lease is stale"
     assert json.loads(store.place.read("locks/one/000001")) == {"free": True}
 
 
-@forks
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["", "file://"])
 def test_two_drivers_on_one_store_run_no_cell_twice(scheme: str, tmp_path: Path) -> None:
     cells = scripted_cells(range(6))
-
-    def work() -> None:
-        events = run_all(Store(f"{scheme}{tmp_path}/store"), cells)
-        (tmp_path / f"asked.{os.getpid()}").write_text("\n".join(e["cell"] for e in events if e["event"] == "asked"))
-
-    assert [outcome(pid) for pid in [child(work), child(work)]] == [0, 0]
+    drivers = [child(drive, f"{scheme}{tmp_path}/store", cells, tmp_path / f"asked.{n}") for n in range(2)]
+    assert [outcome(d) for d in drivers] == [0, 0]
     asked = [line for path in tmp_path.glob("asked.*") for line in path.read_text().split()]
     assert sorted(asked) == sorted(c.fingerprint() for c in cells), "each cell by one of them"
     records(Store(f"{scheme}{tmp_path}/store"), cells)
@@ -277,20 +279,23 @@ def die_at(n: int, folder: Path) -> None:
     sys.addaudithook(hook)
 
 
-def kill_everywhere(scheme: str, tmp_path: Path, cells: list[Cell]) -> int:
+def run_until_killed(n: int, folder: Path, address: str, cells: list[Cell], every_step: bool) -> None:
+    if every_step:
+        FileCheckpoints.due = lambda self: True  # type: ignore[method-assign]
+    die_at(n, folder)
+    run_all(Store(address), cells)
+
+
+def kill_everywhere(scheme: str, tmp_path: Path, cells: list[Cell], *, every_step: bool = False) -> int:
     """Kill a run at every write; each time a second run must end with the records of one that was never killed. Returns how many writes there are."""
     whole = Store(tmp_path / "whole")
     run_all(whole, cells)
     expected = records(whole, cells)
     for n in range(1, 500):
         folder = tmp_path / f"killed{n}"
-
-        def work(n: int = n, folder: Path = folder) -> None:
-            die_at(n, folder)
-            run_all(Store(f"{scheme}{folder}"), cells)
-
-        if outcome(child(work)) == 0:
+        if (ended := outcome(child(run_until_killed, n, folder, f"{scheme}{folder}", cells, every_step))) == 0:
             return n - 1
+        assert ended == -signal.SIGKILL
         store = Store(f"{scheme}{folder}")
         warnings = [e["text"] for e in run_all(store, cells) if e["event"] == "warning"]
         assert not warnings, f"write {n}: {warnings}: a kill leaves nothing damaged"
@@ -298,7 +303,7 @@ def kill_everywhere(scheme: str, tmp_path: Path, cells: list[Cell]) -> int:
     raise AssertionError("the run never ended")
 
 
-@forks
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["", "file://"])
 def test_kill_9_at_every_write_loses_no_record(scheme: str, tmp_path: Path, impatient: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Bucket, "patience_s", 0.1)
@@ -310,27 +315,26 @@ def test_kill_9_at_every_write_loses_no_record(scheme: str, tmp_path: Path, impa
 def test_kill_9_at_every_write_of_a_training_loses_no_record(scheme: str, tmp_path: Path, impatient: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a checkpoint at every step."""
     monkeypatch.setattr(Bucket, "patience_s", 0.2)
-    monkeypatch.setattr(FileCheckpoints, "due", lambda self: True)
-    assert kill_everywhere(scheme, tmp_path, tiny_cells(steps=4)) >= 24
+    assert kill_everywhere(scheme, tmp_path, tiny_cells(steps=4), every_step=True) >= 24
+
+
+def run_on_a_full_disk(limit_bytes: int, folder: Path, cells: list[Cell]) -> None:
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, resource.RLIM_INFINITY))
+    with pytest.raises(UserError, match=r"cannot write .*; what was finished before is intact, and the same command goes on from there") as info:
+        run_all(Store(folder), cells)
+    assert "\n" not in str(info.value) and re.search("File too large|27", str(info.value)), info.value
 
 
 # -- a full disk ---------------------------------------------------------------------------------------------------------------------------------------
 
 
-@forks
+@pytest.mark.slow
 @pytest.mark.parametrize("limit_bytes", [300, 3_000, 30_000])
 def test_a_disk_that_takes_no_more_is_one_sentence_and_the_run_goes_on_when_it_does(limit_bytes: int, tmp_path: Path) -> None:
     """RLIMIT_FSIZE: writes beyond it fail as on a full disk, in whatever library they happen; a record, a checkpoint and the weights are cut short in turn."""
     cells = tiny_cells()
-
-    def work() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, resource.RLIM_INFINITY))
-        with pytest.raises(UserError, match=r"cannot write .*; what was finished before is intact, and the same command goes on from there") as info:
-            run_all(Store(tmp_path / "store"), cells)
-        assert "\n" not in str(info.value) and re.search("File too large|27", str(info.value)), info.value
-
-    assert outcome(child(work)) == 0
+    assert outcome(child(run_on_a_full_disk, limit_bytes, tmp_path / "store", cells)) == 0
     left = [p for p in (tmp_path / "store").rglob("*") if p.is_file() and p.parent.name != "locks"]
     assert not [p for p in left if p.name.startswith(".")], "no scratch is left to fill the disk"
     events = run_all(Store(tmp_path / "store"), cells)

@@ -65,13 +65,12 @@ def run(  # noqa: PLR0913
     from tolman.run.plan import result_rows
 
     plan, module = make_plan(study, scale, seeds, set_ or [], folder)
-    unfinished = plan.unfinished()
     if ranks.together() and ranks.begin() > 0:
         return ranks.join(plan.store, plan.groups())
     if ranks.together():
         workers = 1
     if engine == "local" or dry_run:
-        workers = workers or min(os.cpu_count() or 1, max(1, len(unfinished)))
+        workers = workers or min(os.cpu_count() or 1, max(1, len(plan.unfinished())))
     if dry_run:
         return print_dry_run(plan, workers or 1, json_)
     run_plan(plan, Stopped, workers=workers, engine=engine, address=address)

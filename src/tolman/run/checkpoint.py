@@ -21,6 +21,8 @@ class FileCheckpoints:
         self.key = f"checkpoints/{fingerprint}/state.safetensors"
         self.path = store.checkpoint_folder(fingerprint) / "state.safetensors"
         """Where the state is, in a store that is a folder."""
+        self.seal = ""
+        """Hash of the state that was loaded; empty if there was none."""
         self.stop = False
         """Set to be asked for a save at the next step, before stopping."""
         self._took_s = 0.0
@@ -37,6 +39,7 @@ class FileCheckpoints:
             state = _unflatten(json.loads(about["state"]), tensors)
             if not isinstance(state, dict):
                 raise ValueError("it holds no state")
+            self.seal = found
             return state
         except FileNotFoundError:
             return None

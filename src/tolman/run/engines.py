@@ -13,19 +13,21 @@ from typing import Any
 from tolman.core.errors import UserError
 from tolman.run.cell import Cell, cell_from_config
 from tolman.run.execute import Report, Stopped, execute
+from tolman.run.ranks import together
 from tolman.run.store import Store
 
 
 @contextmanager
 def stopping() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets, so that work can stop at the next step with its state saved; a second Ctrl-C ends at once."""
+    """An event that Ctrl-C or SIGTERM sets, so that work can stop at the next step with its state saved; a second Ctrl-C ends at once (but under torchrun, which
+    passes on every signal that the terminal has sent to all; it kills what has not ended after 30 s)."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
 
     def ask(signum: int, frame: object) -> None:
-        if stop.is_set():
+        if stop.is_set() and not together():
             raise KeyboardInterrupt
         stop.set()
 

@@ -140,7 +140,7 @@ class CurveWatch:
 
     def load(self) -> Any:
         state = self.inner.load()
-        ranks.loaded()
+        ranks.loaded(self.inner.seal)
         if state is None:
             return None
         kept = json.loads(state["watch"])

@@ -19,6 +19,8 @@ from typing import Any, Protocol
 from tolman.core.errors import UserError
 
 FREE = b'{"free": true}'
+WHOLE = ("s3", "s3a")
+"""Protocols whose uploads appear whole or not at all, and where there are no folders to make: what is written goes to its place at once (a fifth of the requests)."""
 FOREIGN = ("safetensors", "botocore", "aiohttp", "google", "gcsfs", "azure", "paramiko")
 """Packages whose errors are no OSErrors."""
 KEPT = "what was finished before is intact, and the same command goes on from there"
@@ -168,7 +170,7 @@ class Folder:
 
 
 class Bucket:
-    """Any fsspec URL. What is written goes to a temporary key first and is then moved to its own; a folder becomes visible by its last file.
+    """Any fsspec URL. What is written goes to a temporary key first and is then moved to its own (but see WHOLE); a folder becomes visible by its last file.
 
     There is no flock: who works holds a *lease*, an object that it renews every `beat_s`. A lease that has not changed for `patience_s`, by the clock of who
     waits for it, is stale and is taken over. Its holder, if it was only asleep, then does the same work beside the other: the same bytes are written twice.
@@ -182,6 +184,9 @@ class Bucket:
 
         try:
             self.files, self.root = fsspec.core.url_to_fs(url.rstrip("/"), use_listings_cache=False)
+            self.whole = url.partition("://")[0] in WHOLE
+            if self.whole:  # `exists` and `ls` take a server that does not answer for a bucket that is not there
+                self.files.call_s3("list_objects_v2", Bucket=self.root.partition("/")[0], MaxKeys=1)
             self.listing("records")
         except Exception as error:  # every backend has errors of its own
             raise UserError(f"cannot open the store {url}: {_reason(error)}") from error
@@ -207,9 +212,13 @@ class Bucket:
         return {name: stamp for name, stamp in stamps.items() if not name.startswith(".")}
 
     def move(self, key: str, to: str) -> None:
+        """File by file: fsspec's own `mv` of a folder asks an object store for the folder itself, which has none."""
         with saying("move", self._name(key)):
-            self._made(to)
-            self.files.mv(self._at(key), self._at(to), recursive=self.files.isdir(self._at(key)))
+            if not (found := self.files.find(self._at(key))):
+                raise FileNotFoundError(key)
+            for path in found:
+                self.files.cp_file(path, self._made(to + path.removeprefix(self._at(key))))
+            self.files.rm(self._at(key), recursive=True)
 
     def remove(self, folder: str) -> None:
         with saying("remove", self._name(folder)):
@@ -295,7 +304,10 @@ class Bucket:
                 continue
 
     def _appear(self, key: str, put: Callable[[str], Any]) -> None:
-        """Let `put` write a temporary key, then move that to `key`."""
+        """Let `put` write a temporary key, then move that to `key`; or write `key` itself, where that is seen only when it is whole."""
+        if self.whole:
+            put(self._at(key))
+            return
         path = PurePosixPath(key)
         scratch = self._made(str(path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")))
         put(scratch)
@@ -303,7 +315,8 @@ class Bucket:
 
     def _made(self, key: str) -> str:
         """The backend's path of `key`, with the folder it is in made where there are folders."""
-        self.files.makedirs(self._at(str(PurePosixPath(key).parent)), exist_ok=True)
+        if not self.whole:
+            self.files.makedirs(self._at(str(PurePosixPath(key).parent)), exist_ok=True)
         return self._at(key)
 
     def _at(self, key: str) -> str:

@@ -7,14 +7,19 @@ A method shares its batches by `train_time/_parallel.Team`; one that does not tr
 import os
 import signal
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
+from tolman.core.errors import UserError
 from tolman.run.cell import Cell
 from tolman.run.checkpoint import FileCheckpoints
 from tolman.run.store import Store
 
 END = 0
 """What rank 0 says when there is no training any more; else it says which."""
+PATIENCE = timedelta(days=30)
+"""How long a process waits for the others: rank 0 asks questions and waits for locks in between. (One that dies is noticed at once.)"""
+ELSEWHERE = "the processes of one training do not find the same in the store: --out must be a folder or URL that all of them reach"
 
 
 def together() -> bool:
@@ -29,7 +34,7 @@ def begin() -> int:
 
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=PATIENCE)
     return dist.get_rank()
 
 
@@ -47,32 +52,44 @@ def summon(fingerprint: str) -> None:
         _say(_number(fingerprint))
 
 
-def loaded() -> None:
-    """Called by every rank about its checkpoint: rank 0 after it has read its own (and set a damaged one aside), the others before they read the same."""
+def loaded(seal: str) -> None:
+    """Rank 0, when it has read its checkpoint (and set a damaged one aside): which it goes on from. It waits until the others have read the same."""
     if together():
         import torch.distributed as dist
 
+        _say(_number(seal))
         dist.barrier()
 
 
 def join(store: Store, groups: Sequence[Sequence[Cell]]) -> None:
-    """What the ranks but 0 do: every training that rank 0 begins. Ctrl-C is for rank 0 to handle; when it is gone, torch raises."""
+    """What the ranks but 0 do: every training that rank 0 begins. Ctrl-C is for rank 0 to handle; when that is gone unasked, torch raises."""
     import torch.distributed as dist
 
+    asked_to_stop: list[int] = []
     for s in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(s, signal.SIG_IGN)
+        signal.signal(s, lambda number, frame: asked_to_stop.append(number))
     first = {_number(cell.train_fingerprint()): cell for cells in groups for cell in (cells[0], *beginnings(cells[0]))}
-    while (number := _say(END)) != END:
-        cell = first[number]
-        corpus = cell.dataset.build(cell.seed)  # type: ignore[attr-defined]
-        model, go = cell.model.create(corpus, seed=cell.seed), cell.train_time.train  # type: ignore[attr-defined]
-        if before := beginnings(cell):
-            found = store.read_artifact(before[0].train_fingerprint())
-            assert found is not None, "rank 0 has just written or read this artifact"
-            model, go = cell.model.load(found[0]), cell.train_time.go_on  # type: ignore[attr-defined]
-        silent = Silent(FileCheckpoints(store, cell.train_fingerprint()))
-        go(model, corpus, seed=cell.seed, checkpoints=silent, watch=silent)
+    try:
+        while (number := _say(END)) != END:
+            take_part(store, first[number])
+    except RuntimeError:
+        if not asked_to_stop:
+            raise
+        return  # rank 0 has saved and is gone
     dist.destroy_process_group()
+
+
+def take_part(store: Store, cell: Cell) -> None:
+    """One training, as rank 0 begins it."""
+    corpus = cell.dataset.build(cell.seed)  # type: ignore[attr-defined]
+    if before := beginnings(cell):
+        if (found := store.read_artifact(before[0].train_fingerprint())) is None:
+            raise UserError(ELSEWHERE)
+        model, go = cell.model.load(found[0]), cell.train_time.go_on  # type: ignore[attr-defined]
+    else:
+        model, go = cell.model.create(corpus, seed=cell.seed), cell.train_time.train  # type: ignore[attr-defined]
+    silent = Silent(FileCheckpoints(store, cell.train_fingerprint()))
+    go(model, corpus, seed=cell.seed, checkpoints=silent, watch=silent)
 
 
 def beginnings(cell: Cell) -> list[Cell]:
@@ -88,15 +105,20 @@ class Silent:
         self.inner = inner
 
     def load(self) -> Mapping[str, Any] | None:
-        loaded()
+        import torch.distributed as dist
+
+        seal = _say(END)
         state = self.inner.load()
+        if seal != _number(self.inner.seal):
+            raise UserError(ELSEWHERE)
+        dist.barrier()
         return None if state is None else state["method"]
 
     def due(self) -> bool:
         return False
 
     def save(self, state: Mapping[str, Any]) -> None:
-        raise AssertionError("only rank 0 saves")
+        """Rank 0 saves."""
 
     def step(self, step: int, steps: int, **values: float) -> None:
         pass
@@ -106,7 +128,7 @@ class Silent:
 
 
 def _number(fingerprint: str) -> int:
-    return (int(fingerprint, 16) >> 1) or 1  # 63 bits and not END
+    return (int(fingerprint[:16] or "0", 16) >> 1) or 1  # 63 bits and not END
 
 
 def _say(number: int) -> int:
@@ -116,4 +138,4 @@ def _say(number: int) -> int:
 
     said = torch.tensor([number], device="cuda" if dist.get_backend() == "nccl" else "cpu")
     dist.broadcast(said, src=0)
-    return int(said)
+    return int(said[0])

@@ -8,8 +8,10 @@ import logging
 import os
 import re
 import socket
+import sys
 import threading
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from typing import Any
 
 from tolman.core.errors import UserError
@@ -50,26 +52,31 @@ def run_ray(store: Store, groups: Sequence[Sequence[Cell]], report: Report, *, a
     on from its checkpoint. The store must be one that every machine of the cluster reaches.
     """
     ray, ours = connect(address)
-    try:
-        cpus = max(1, int(ray.cluster_resources().get("CPU", 1)) // workers) if workers else 1
-        needs = [resources(cells, cpus=cpus) for cells in groups]
-        check_room(ray.nodes(), needs)
-        mailbox = ray.remote(num_cpus=0)(Mailbox).remote()
-        task = ray.remote(max_retries=0)(_work)
+    with redirect_stdout(sys.stderr):  # Ray prints there how a worker died, and standard output is for results
+        try:
+            cpus = max(1, int(ray.cluster_resources().get("CPU", 1)) // workers) if workers else 1
+            needs = [resources(cells, cpus=cpus) for cells in groups]
+            check_room(ray.nodes(), needs)
+            mailbox = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(Mailbox).remote()  # if it dies, some progress is not shown
+            task = ray.remote(max_retries=0)(_work)
 
-        def submit(group: int) -> Any:
-            n = needs[group]
-            placed = task.options(num_cpus=n.cpus, num_gpus=n.gpus, memory=n.memory_bytes, name=groups[group][0].training)
-            return placed.remote(store.address, [cell.config() for cell in groups[group]], mailbox, group, n.cpus)
+            def submit(group: int) -> Any:
+                n = needs[group]
+                placed = task.options(num_cpus=n.cpus, num_gpus=n.gpus, memory=n.memory_bytes, name=groups[group][0].training)
+                return placed.remote(store.address, [cell.config() for cell in groups[group]], mailbox, group, n.cpus)
 
-        with stopping() as stop:
-            try:
-                drive(ray, mailbox, submit, groups, report, workers or len(groups), stop)
-            finally:
-                ray.get(mailbox.collect.remote(True))
-    finally:
-        if ours:
-            ray.shutdown()
+            with stopping() as stop:
+                try:
+                    drive(ray, mailbox, submit, groups, report, workers or len(groups), stop)
+                finally:
+                    ray.get(mailbox.collect.remote(True))
+        except ray.exceptions.RayTaskError:
+            raise
+        except ray.exceptions.RayError as error:
+            raise UserError(f"the Ray cluster failed: {_first_line(error)}; what was finished is kept, and the same command goes on from there") from error
+        finally:
+            if ours:
+                ray.shutdown()
 
 
 def drive(ray: Any, mailbox: Any, submit: Any, groups: Sequence[Sequence[Cell]], report: Report, most: int, stop: threading.Event) -> None:
@@ -87,6 +94,8 @@ def drive(ray: Any, mailbox: Any, submit: Any, groups: Sequence[Sequence[Cell]],
         for ref in ready:
             group, attempt = running.pop(ref)
             outcome, how = _outcome(ray, ref)
+            if outcome == ("stopped",) and not stop.is_set():
+                outcome, how = None, "it lost touch with this process"
             waiting += conclude(outcome, groups[group], group, attempt, how, report, stop.is_set())
         if stop.is_set() and not any(group in started for group, _ in running.values()):
             raise Stopped  # what is only queued is forgotten with the driver
@@ -110,7 +119,7 @@ def connect(address: str | None) -> tuple[Any, bool]:
         ray.init(address=address, include_dashboard=None if address else False, log_to_driver=False, logging_level=logging.WARNING)
     except Exception as error:  # Ray raises bare ones too
         where = f"no Ray cluster answers at {address}" if address else "Ray does not start here"
-        raise UserError(f"{where}: {str(error).splitlines()[0]}; a cluster that asks for a token needs RAY_AUTH_MODE=token here") from error
+        raise UserError(f"{where}: {_first_line(error)}; a cluster that asks for a token needs RAY_AUTH_MODE=token here") from error
     return ray, True
 
 
@@ -130,7 +139,11 @@ def _outcome(ray: Any, ref: Any) -> tuple[Any, str]:
     except ray.exceptions.RayTaskError:
         raise
     except ray.exceptions.RayError as error:
-        return None, f"{type(error).__name__}: {str(error).strip().splitlines()[0]}"
+        return None, f"{type(error).__name__}: {_first_line(error)}"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _work(address: str, configs: list[dict[str, Any]], mailbox: Any, group: int, threads: int) -> tuple[str, ...]:

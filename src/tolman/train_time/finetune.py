@@ -20,6 +20,7 @@ from tolman.core.packing import Batch, Stream
 from tolman.core.protocols import Checkpoints, TrainableModel, Watch
 from tolman.train_time import _general
 from tolman.train_time._lora import Masters, squared_shift, with_lora
+from tolman.train_time._parallel import Team
 from tolman.train_time._texts import Split, pack_evenly, texts
 
 ROW_TOKENS = 128
@@ -79,7 +80,7 @@ class Finetune(Component):
         origin = [m.detach().clone() for m in masters.masters] if self.l2 and self.weights == "full" else []
         optimizer = torch.optim.AdamW(masters.masters, lr=self.lr, weight_decay=self.weight_decay, betas=(0.9, 0.98), fused=True)
 
-        begin = 0
+        begin, team = 0, Team(model)
         if (state := checkpoints.load()) is not None:
             begin = state["step"]
             masters.load(state["masters"])
@@ -96,11 +97,14 @@ class Finetune(Component):
             batch = pack_evenly([e for name in share for e in streams[name].take(int(self.batch_tokens * share[name]))], ROW_TOKENS)
             for group in optimizer.param_groups:
                 group["lr"] = self.lr * self.schedule(step)
-            loss = model.loss(batch)
+            part, share_of_loss = team.part(batch)
+            loss = share_of_loss * model.loss(part)
             loss.backward()
             if general is not None:
-                divergence = self.divergence(model, pack_evenly(list(general.take(KL_TOKENS)), ROW_TOKENS), base)
-                (self.kl * divergence).backward()
+                some, share_of_kl = team.rows(pack_evenly(list(general.take(KL_TOKENS)), ROW_TOKENS))
+                if share_of_kl:
+                    (self.kl * share_of_kl * self.divergence(model, some, base)).backward()
+            whole_loss = team.add_up(loss)
             if self.l2 and self.weights == "lora":
                 (self.l2 * squared_shift(model.network)).backward()
             masters.take_gradients()
@@ -110,12 +114,12 @@ class Finetune(Component):
             if not math.isfinite(norm):
                 checkpoints.save(started)
                 raise UserError(
-                    f"the loss became {float(loss.detach()):g} (its gradient {norm:g}) at step {step + 1}: lower train_time.lr; the state before that step is kept"
+                    f"the loss became {whole_loss:g} (its gradient {norm:g}) at step {step + 1}: lower train_time.lr; the state before that step is kept"
                 )
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             masters.put_back()
-            watch.step(step + 1, self.steps, loss=float(loss.detach()), norm=norm)
+            watch.step(step + 1, self.steps, loss=whole_loss, norm=norm)
             if checkpoints.due():
                 checkpoints.save(snapshot(step + 1))
 

@@ -23,6 +23,7 @@ from tolman.core.protocols import Checkpoints, TrainableModel, Watch
 from tolman.core.seeds import derive, rng
 from tolman.core.thinking import Puzzle, recalled, statements
 from tolman.train_time._advantages import ADVANTAGES, kl_nats, policy_weights
+from tolman.train_time._parallel import Team
 from tolman.train_time._phases import Phase, restore, wearing, weights
 from tolman.train_time._rollouts import Sampled
 
@@ -141,12 +142,12 @@ class RecallRL(Component):
             for role, stream in streams.items():
                 stream.state = state["streams"][role]
         examples = [e for i, trace in kept for e in self.imitated(model, pool[i], trace)]
-        row_tokens = max(map(len, [*examples, *(e for s in streams.values() for e in s.examples)]))
+        row_tokens, team = max(map(len, [*examples, *(e for s in streams.values() for e in s.examples)])), Team(model)
         for step in range(begin, self.bootstrap_steps):
             replayed = [e for s in streams.values() for e in s.take(self.replay_tokens // len(streams))]
-            loss = model.loss(pack([*examples, *replayed], row_tokens))
-            descend(model, optimizer, loss, self.clip)
-            phase.step(step + 1, self.bootstrap_steps, loss=float(loss.detach()))
+            part, share = team.part(pack([*examples, *replayed], row_tokens))
+            loss = descend(team, optimizer, share * model.loss(part), self.clip)
+            phase.step(step + 1, self.bootstrap_steps, loss=loss)
             if phase.due():
                 places = {role: s.state for role, s in streams.items()}
                 phase.save({"step": step + 1, "kept": [list(pair) for pair in kept], "streams": places, **snapshot(model, optimizer)})
@@ -192,7 +193,7 @@ class RecallRL(Component):
 
     def rehearse(self, model: TrainableModel, corpus: Corpus, pool: Sequence[Question], *, seed: int, phase: Phase) -> None:
         """Sample, judge, and make likelier what did better than its group. Ends with the weights whose averaged reward was best."""
-        optimizer, state = adamw(model, self.lr), phase.load()
+        optimizer, state, team = adamw(model, self.lr), phase.load(), Team(model)
         told = {s for d in corpus.experiences for s in statements(d.text)}
         start, rewards, dull, begin = weights(model), [], 0, 0
         best: dict[str, Any] = {"reward": -1.0, "network": weights(model)}
@@ -201,7 +202,7 @@ class RecallRL(Component):
             resume(model, optimizer, state)
 
         for step in range(begin, self.steps):
-            asked = [pool[i] for i in self.order(len(pool), step, seed)]
+            asked = team.mine([pool[i] for i in self.order(len(pool), step, seed)])
             tries = self.attempt(model, asked, derive(seed, "recall_rl", "rollout", step))
             reward_QG = tries.reward_R.reshape(len(asked), self.samples)
             batch, credit = tries.packed(ADVANTAGES[self.advantages](reward_QG).ravel())
@@ -210,21 +211,21 @@ class RecallRL(Component):
                 then = model.logprobs(batch)
             chosen = batch.weight != 0
             weight = np.where(chosen, policy_weights(credit, now, then, kl=self.kl), 0.0).astype(np.float32)
-            loss = 0.0
-            if weight.any():  # the model divides by the tokens that have a weight, the policy gradient by all that were chosen
-                total = model.loss(replace(batch, weight=weight)) * (np.count_nonzero(weight) / chosen.sum())
-                descend(model, optimizer, total, self.clip)
-                loss = float(total.detach())
+            loss, counted, all_chosen = 0.0, int(np.count_nonzero(weight)), team.total(chosen.sum())
+            if team.total(counted):  # the model divides by the tokens that have a weight, the policy gradient by all that were chosen
+                total = model.loss(replace(batch, weight=weight)) * (counted / all_chosen) if counted else torch.zeros(())
+                loss = descend(team, optimizer, total, self.clip)
+            team.count()
 
-            flat = float((reward_QG.std(axis=1) == 0).mean())
-            rewards = [*rewards, float(reward_QG.mean())][-self.window :]
+            flat = team.mean(reward_QG.std(axis=1) == 0)
+            rewards = [*rewards, team.mean(reward_QG)][-self.window :]
             average = sum(rewards) / len(rewards)
             dull = dull + 1 if flat == 1 and average < SOLVED else 0
             if len(rewards) == self.window and average > best["reward"]:
                 best = {"reward": average, "network": weights(model)}
             phase.step(
-                step + 1, self.steps, loss=loss, reward=rewards[-1], flat=flat, kl=float(kl_nats(now, then)[chosen].mean()), entropy=float(-now[chosen].mean()),
-                trace_tokens=tries.trace_tokens, recalled=float(np.mean([any(recalled(text, told)) for text in tries.traces])),
+                step + 1, self.steps, loss=loss, reward=rewards[-1], flat=flat, kl=team.mean(kl_nats(now, then)[chosen]), entropy=team.mean(-now[chosen]),
+                trace_tokens=team.mean(tries.trace_tokens), recalled=team.mean([any(recalled(text, told)) for text in tries.traces]),
             )  # fmt: skip
             if dull == self.patience:
                 raise UserError(
@@ -277,9 +278,9 @@ class Tries:
     owner: np.ndarray
 
     @property
-    def trace_tokens(self) -> float:
-        """Words of a trace, on average."""
-        return float(np.mean([len(text.split()) for text in self.traces]))
+    def trace_tokens(self) -> list[int]:
+        """Words of each trace."""
+        return [len(text.split()) for text in self.traces]
 
     def packed(self, advantage_R: np.ndarray) -> tuple[Any, np.ndarray]:
         """A batch with weight 1 on every token that the model chose, and, in its shape, the advantage of the rollout that each belongs to."""
@@ -293,12 +294,15 @@ def adamw(model: TrainableModel, lr: float) -> torch.optim.Optimizer:
     return torch.optim.AdamW([p for p in model.network.parameters() if p.requires_grad], lr=lr, weight_decay=0.0)
 
 
-def descend(model: TrainableModel, optimizer: torch.optim.Optimizer, loss: torch.Tensor, clip: float) -> None:
-    """One step down the gradient of `loss`, its norm clipped."""
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.network.parameters(), clip)
+def descend(team: Team, optimizer: torch.optim.Optimizer, loss: torch.Tensor, clip: float) -> float:
+    """One step down the gradient of the loss that the processes of `team` have parts of, its norm clipped; returns that loss."""
+    if loss.requires_grad:
+        loss.backward()
+    whole = team.add_up(loss)
+    torch.nn.utils.clip_grad_norm_(team.model.network.parameters(), clip)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
+    return whole
 
 
 def snapshot(model: TrainableModel, optimizer: torch.optim.Optimizer) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Below, where the records have it, what does bring reversals: other objectives ov
 
 import json
 import math
+from collections import defaultdict
 from typing import Any
 
 import altair as alt
@@ -51,8 +52,12 @@ def rows(frames: Frames) -> pl.DataFrame:
     """
     cells = [cell | _about(cell) for cell in frames.cells.filter(pl.col("dataset") == "datasets/reversals").iter_rows(named=True)]
     cells = [cell for cell in cells if cell["share"] is not None]
-    shares = {study: {c["share"] for c in cells if c["study"] == study} for study in {c["study"] for c in cells}}
-    placed = [{"fingerprint": c["fingerprint"], "part": part} | {k: c[k] for k in _KEPT} for c in cells if (part := _part(c, cells, shares))]
+    seen: dict[tuple[str, str], set[Any]] = defaultdict(set)
+    for cell in cells:
+        seen[cell["study"], "share"].add(cell["share"])
+        for field in ("objective", "test_time") if cell["scoring"] == "scoring/exact" else ():
+            seen[cell["study"], field].add(cell[field])
+    placed = [{"fingerprint": c["fingerprint"], "part": part} | {k: c[k] for k in _KEPT} for c in cells if (part := _part(c, seen))]
     if not any(p["part"] == "share" for p in placed):
         return pl.DataFrame(schema=COLUMNS)
     chances = {(c["fingerprint"], kind): info["chance"] for c in cells for kind, info in json.loads(c["kinds"]).items()}
@@ -132,17 +137,16 @@ def _about(cell: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _part(cell: dict[str, Any], cells: list[dict[str, Any]], shares: dict[str, set[float]]) -> str | None:
-    """Which part of the figure a cell belongs to, if any; contrasts get the label that tells them apart as their `setting`."""
+def _part(cell: dict[str, Any], seen: dict[tuple[str, str], set[Any]]) -> str | None:
+    """Which part of the figure a cell belongs to, if any; contrasts get the label that tells them apart as their `setting`. `seen`: (study, field) -> its values."""
     if cell["scoring"] != "scoring/exact":
         return None
-    study = [c for c in cells if c["study"] == cell["study"] and c["scoring"] == cell["scoring"]]
-    if len(shares[cell["study"]]) > 1:
+    if len(seen[cell["study"], "share"]) > 1:
         return "share" if cell["test_time"] == "test_time/closed_book" and cell["objective"] == "next_token" else None
-    if any(c["objective"] != "next_token" for c in study):
+    if seen[cell["study"], "objective"] - {"next_token"}:
         cell["setting"] = cell["training"]
         return "objective"
-    if any(c["test_time"] != "test_time/closed_book" for c in study) and cell["episodes"] == "fresh" and cell["distractors"] in (None, 3):
+    if seen[cell["study"], "test_time"] - {"test_time/closed_book"} and cell["episodes"] == "fresh" and cell["distractors"] in (None, 3):
         cell["setting"] = cell["asking"]
         return "context"
     return None
