@@ -8,6 +8,8 @@ Shapes: N texts, D dimensions of an embedding.
 
 import importlib.util
 import re
+import time
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -67,15 +69,14 @@ class Episodes:
 
         self.folder, self.embed = folder, embedder(library, model)
         try:
-            # an interval of zero: what another process has added or deleted is seen at once
-            self.database = lancedb.connect(str(folder), read_consistency_interval=timedelta(0))
-            if TABLE not in self.database.table_names():
-                self.database.create_table(TABLE, schema=self._schema())
-            self.table: Any = self.database.open_table(TABLE)
+            self.database = lancedb.connect(str(folder))
+            self.table: Any = self.database.create_table(TABLE, schema=self._schema(), exist_ok=True)
+            self._tend()
         except (OSError, ValueError, RuntimeError) as error:
             raise UserError(f"{folder} holds no memory that can be opened: {str(error).splitlines()[0]}") from error
 
     def __len__(self) -> int:
+        self.table.checkout_latest()
         return self.table.count_rows()
 
     # -- changing --------------------------------------------------------------------------------------------------------------
@@ -85,9 +86,8 @@ class Episodes:
         assert len({e.id for e in episodes}) == len(episodes), "two episodes have one id"
         if not episodes:
             return
-        files = {e.file for e in episodes}
-        rows = self._rows(episodes)
-        if files & set(self.files()):
+        files, rows = {e.file for e in episodes}, self._rows(episodes)
+        if self.table.count_rows(_among(files)):
             job = self.table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
             job.when_not_matched_by_source_delete(_among(files)).execute(rows)
         else:
@@ -97,22 +97,22 @@ class Episodes:
     def forget(self, files: Iterable[str]) -> int:
         """Delete all of `files`: no search finds it from the commit on. Then the table is written anew, so that the folder's bytes do not hold it either.
         How many episodes went."""
-        gone = _among(files)
         before = len(self)
-        self.table.delete(gone)
-        after = len(self)
-        if before > after:
+        self.table.delete(_among(files))
+        if gone := before - len(self):
             self.table = self.database.create_table(TABLE, self.table.to_arrow(), mode="overwrite")
             self._tend()
-            self.table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
-        return before - after
+            with warnings.catch_warnings():  # LanceDB's: a search under way in another process may fail; `search` begins again
+                warnings.simplefilter("ignore")
+                self.table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
+        return gone
 
     def _tend(self) -> None:
         """Make the indexes that are worth having, and bring them up to date where much is not in them."""
         from lancedb.index import FTS, IvfFlat
 
         rows, indexed = len(self), {column for index in self.table.list_indices() for column in index.columns}
-        if "text" not in indexed and rows:
+        if "text" not in indexed:
             # words are compared whole, without case, as memory/bm25 does; English words that stand everywhere are left out
             self.table.create_index("text", config=FTS(with_position=False, stem=False, remove_stop_words=True, ascii_folding=False))
         if "vector" not in indexed and rows > EXACT:
@@ -127,11 +127,7 @@ class Episodes:
     def search(self, text: str, *, k: int, way: Way = "both", candidates: int = 40, constant: float = 60.0, least_similarity: float = 0.0) -> list[Found]:
         """The `k` best episodes for `text`, best first. Score: the sum of 1 / (constant + rank) over the rankings by words (BM25) and by vectors (cosine), of
         `candidates` each; ties go to the earlier one. What shares no word with the text must be `least_similarity` like it."""
-        try:
-            by_words, by_vectors = self._rankings(text, way, candidates)
-        except RuntimeError:  # another process has just put the files of this version away
-            self.table = self.database.open_table(TABLE)
-            by_words, by_vectors = self._rankings(text, way, candidates)
+        by_words, by_vectors = self._surely(text, way, candidates)
         word_rank = {row["id"]: rank for rank, row in enumerate(by_words, start=1)}
         near = {row["id"]: similarity for row in by_vectors if (similarity := 1 - row["_distance"]) >= least_similarity or row["id"] in word_rank}
         rows = {row["id"]: row for row in (*by_words, *by_vectors) if row["id"] in word_rank or row["id"] in near}
@@ -142,6 +138,15 @@ class Episodes:
         best = sorted(rows, key=lambda id: (-score[id], *_place(rows[id])))[:k]
         return [Found(_episode(rows[id]), score[id], word_rank.get(id), near.get(id, float("nan"))) for id in best]
 
+    def _surely(self, text: str, way: Way, candidates: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """`_rankings`, begun again where another process has just put away the version that was looked into, or has not yet made its index."""
+        for _ in range(20):
+            try:
+                return self._rankings(text, way, candidates)
+            except (OSError, RuntimeError, ValueError):
+                time.sleep(0.05)
+        return self._rankings(text, way, candidates)
+
     def _rankings(self, text: str, way: Way, candidates: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Rows by words and by vectors, the best first, ties in the order of their places."""
         from lancedb.query import MatchQuery
@@ -149,8 +154,7 @@ class Episodes:
         words = " ".join(list(dict.fromkeys(_WORD.findall(text)))[:QUERY_WORDS])
         by_words: list[dict[str, Any]] = []
         by_vectors: list[dict[str, Any]] = []
-        if not len(self):
-            return by_words, by_vectors
+        self.table.checkout_latest()
         if way != "vectors" and words:
             found = self.table.search(MatchQuery(words, "text"), query_type="fts").limit(candidates).select([*_COLUMNS, "_score"]).to_list()
             by_words = sorted(found, key=lambda row: (-round(row["_score"], DECIMALS), *_place(row)))
