@@ -51,7 +51,7 @@ def scripted(docs: Path, *, right: bool) -> dict[str, Any]:
     corpus = dataset.build(0)
     prompts = Retrieval(retriever=Episodic(k=2)).prompts(None, corpus, corpus.asked(), seed=0)  # type: ignore[arg-type]
     answers = {"\n".join((*p.documents, p.question)): q.answers[0] for p, q in zip(prompts, corpus.asked(), strict=True)}
-    return {"model.answers": answers if right else {}, "model.default": "nothing", "model.context_tokens": 140}
+    return {"model.answers": answers if right else {}, "model.default": "nothing", "model.context_tokens": 260}
 
 
 # -- teaching ---------------------------------------------------------------------------------------------------------------------------------------
@@ -60,17 +60,16 @@ def scripted(docs: Path, *, right: bool) -> dict[str, Any]:
 def test_the_recommended_method_is_taught_and_the_directory_says_all_of_it(docs, monkeypatch):
     monkeypatch.setattr("tolman.app.compare.FOUND", 2)
     work = teaching(docs, teach.RECOMMENDED, scripted(docs, right=True), model="scripted")
-    assert [teach.method_of(c) for c in work.plan.cells] == ["untuned, closed book", "untuned, retrieval, episodic"]
-    assert "everything in context" in work.comparison.left_out
+    assert [teach.method_of(c) for c in work.plan.cells] == ["untuned, closed book", "untuned, everything in context", "untuned, retrieval, episodic"]
     guess = work.expected()
-    assert guess["cells"] == 2 and guess["ask_tokens"] > 1000 and guess["train_tokens"] == 0 and not work.out.exists()
+    assert guess["cells"] == 3 and guess["ask_tokens"] > 1000 and guess["train_tokens"] == 0 and not work.out.exists()
     scores = work.run(go)
     assert work.expected()["cells"] == 0, "what was run is not run again"
     out, about = work.out, _directory.read(work.out)
     assert {p.name for p in out.iterdir()} == {"README.md", "taught.json", "scores.json", "questions.jsonl", "weights", "memory", "documents"}
     assert (
         about["method"] == scores["method"] == "untuned, retrieval, episodic"
-        and "Best of 2 methods is untuned, retrieval, episodic: 100 %" in about["recommendation"]
+        and "Best of 3 methods is untuned, retrieval, episodic: 100 %" in about["recommendation"]
     )
     assert {p.relative_to(out / "documents").as_posix(): p.read_text() for p in (out / "documents").rglob("*.md")} == TEXTS
     assert about["test_time"]["retriever"]["is"] == "memory/episodic" and about["format"] == 1 and about["trains"] is False
@@ -88,7 +87,7 @@ def test_the_recommended_method_is_taught_and_the_directory_says_all_of_it(docs,
 
 def test_data_that_recommend_nothing_teach_nothing_unless_a_method_is_named(docs):
     nothing = scripted(docs, right=False)
-    with pytest.raises(UserError, match="recommend nothing.*name it with --method: untuned, closed book; untuned"):
+    with pytest.raises(UserError, match="recommend nothing.*name it with --method: untuned, closed book; untuned, everything in context; untuned"):
         teaching(docs, teach.RECOMMENDED, nothing, model="scripted").run(go)
     assert not (docs.parent / "taught").exists()
     with pytest.raises(UserError, match="there is no method 'untuned, closed bok' to teach here; did you mean 'untuned, closed book'"):
@@ -265,7 +264,7 @@ def test_the_verbs(docs, monkeypatch):
 
     words = ["teach", "docs", "--out", "mine", "--model", "scripted", "--method", "untuned, retrieval, episodic", "--set", "model.default=[bold]so[/bold]"]
     words += ["--set", "model.context_tokens=900"]
-    assert "1 measurement" in (said := tolman(*words, "--dry-run")) and "time: unknown" in said and not Path("mine").exists()
+    assert "1 to measure, 1 to train" in (said := tolman(*words, "--dry-run")) and "time: unknown" in said and not Path("mine").exists()
     assert json.loads(tolman(*words, "--dry-run", "--json"))["cells"] == 1
     assert json.loads(tolman(*words, "--json"))["method"] == "untuned, retrieval, episodic"
     said = tolman("ask", "mine", ASK[0]["content"])
