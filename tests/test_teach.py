@@ -1,7 +1,12 @@
 """Teaching: the method that the data recommend, a directory that is whole or not there, adding and forgetting at once, and teaching again."""
 
 import json
+import os
+import re
+import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -279,3 +284,22 @@ def test_the_verbs(docs, monkeypatch):
     assert "nothing was added or forgotten" in tolman("teach", "--out", "mine")
     with pytest.raises(UserError, match="other was not taught yet: name the documents"):
         CliRunner().invoke(app, ["teach", "--out", "other"], catch_exceptions=False)
+
+
+def test_the_commands_of_the_page_work_one_after_the_other(tmp_path, monkeypatch):
+    """With a model that needs no time, and without the comparison."""
+    root = Path(__file__).parents[1]
+    page = (root / "docs" / "teach.md").read_text()
+    commands = [shlex.split(line, comments=True)[1:] for block in re.findall(r"```bash\n(.*?)```", page, re.S) for line in block.splitlines()]
+    assert [c[0] for c in commands] == ["teach", "teach", "ask", "add", "ask", "forget", "teach"]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(root / "examples")
+    shutil.copy(root / "CONTRIBUTING.md", tmp_path)
+    quick = ["--model", "scripted", "--method", "untuned, retrieval, episodic", "--set", "model.context_tokens=2000", "--set", "dataset.asked=5"]
+    for command in commands:
+        done = CliRunner().invoke(app, [*command, *(quick if "examples/docs" in command else [])], catch_exceptions=False)
+        assert done.exit_code == 0 and done.stdout.strip(), done.output
+        if command[0] == "ask":
+            assert ("03-instruments.txt" if "--json" not in command else "CONTRIBUTING.md") in done.stdout
+    (python,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    assert subprocess.run([sys.executable, "-c", python], cwd=tmp_path, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}).returncode == 0
