@@ -15,11 +15,14 @@ from typer.testing import CliRunner
 
 from test_taught import ASK, TEXTS, taught
 from tolman.app import _again, _directory, remember, teach
+from tolman.app._lesson import base
 from tolman.app.taught import NOTHING, Taught
 from tolman.cli import app
 from tolman.core.errors import UserError
 from tolman.datasets.folder import Folder
 from tolman.memory.episodic import Episodic
+from tolman.models.hf import Hf
+from tolman.models.scripted import Scripted
 from tolman.run.plan import Plan
 from tolman.test_time.retrieval import Retrieval
 
@@ -190,6 +193,20 @@ def test_what_one_who_was_killed_left_undone_is_done(docs):
     memory.add([e for e in memory.all() if e.file == "rooms.md"][:0])
     remember.settle(out)
     assert memory.files() == {"korvin.md": 1, "prism.md": 1, "rooms.md": 1, "sub/animals.md": 1}
+
+
+def test_one_changes_a_directory_at_a_time(docs, monkeypatch):
+    out = taught(docs)
+    monkeypatch.setattr(_directory, "PATIENCE_S", 0.1)
+    with _directory.changing(out), pytest.raises(UserError, match="is being changed by another process"):
+        remember.forget(out, ["prism.md"])
+    assert "prism.md" in Episodic().open(out / "memory").files() and remember.forget(out, ["prism.md"]).passages == 1
+
+
+def test_a_base_model_in_a_folder_is_named_from_the_root_on(docs, monkeypatch):
+    monkeypatch.chdir(docs.parent)
+    Path("base").mkdir()
+    assert base(Hf(path="base")) == Hf(path=str(docs.parent / "base")) and base(Hf()) == Hf() and base(Scripted()) == Scripted()
 
 
 # -- teaching again ---------------------------------------------------------------------------------------------------------------------------------
