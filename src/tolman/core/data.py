@@ -148,6 +148,17 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class Chat(Prompt):
+    """A prompt to a model that chats: everything that was said, the documents quoted in it, up to the user's last turn. `question` is what is asked there.
+
+    `turns` are (role, text), the role being system, user or assistant; `begun` is how the model's own turn begins, where it is to complete a statement.
+    """
+
+    turns: tuple[tuple[str, str], ...] = ()
+    begun: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     """What a model wrote: its text, how many tokens, the sum of their log-probabilities in nats, and whether it ended by itself (not by the limit).
 

@@ -100,6 +100,11 @@ def digest(folder: Path, *, without: Iterable[Path] = ()) -> str:
     return hasher.hexdigest()
 
 
+def files(folder: Path, *, without: Iterable[Path] = ()) -> Iterator[tuple[str, Path]]:
+    """(name, path) of all that `read` would look into."""
+    return _walk(folder, {p.resolve() for p in without}, [])
+
+
 _HASHES: dict[tuple[Path, int, int], str] = {}
 
 

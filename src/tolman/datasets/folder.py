@@ -21,7 +21,7 @@ from tolman.datasets._folder_facts import facts
 from tolman.datasets._folder_names import Names
 from tolman.datasets._folder_own import read_questions
 from tolman.datasets._folder_passages import Passage, is_english, passages
-from tolman.datasets._folder_read import Reading, digest, read
+from tolman.datasets._folder_read import Reading, digest, files, read
 
 SAMPLE = Path(__file__).parent / "_folder_sample"
 
@@ -67,6 +67,10 @@ class Folder(Component):
             why = "; ".join(map(str, reading.problems[:5])) or "it is empty"
             raise UserError(f"{self.place} has no text to read: {why}{' ...' * (len(reading.problems) > 5)}")
         return reading, [p for source in reading.sources for p in passages(source, self.passage_words)]
+
+    def files(self) -> dict[str, Path]:
+        """Name -> path of every file that `read` looks into."""
+        return dict(files(self.place, without=self._own_files()))
 
     def identity(self) -> dict[str, Any]:
         """The bytes of the files stand for their places."""

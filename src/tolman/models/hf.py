@@ -4,7 +4,7 @@ Shapes: B rows, T positions, N chosen positions, D width, V vocabulary.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -112,6 +112,11 @@ class HfModel:
     def render(self, prompt: Prompt) -> str:
         """The text that the model reads: a statement to complete stands as it is after the documents, a question in words is asked in the model's chat template."""
         return self.template.text(prompt)
+
+    @property
+    def chats(self) -> bool:
+        """Whether it has a chat template, so that a `Chat` is read as one."""
+        return self.template.chats
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of rendered texts."""
@@ -250,10 +255,29 @@ class HfModel:
             reader.forget(start)
         return out
 
+    @torch.inference_mode()
+    def stream(self, prompt: Prompt, *, max_tokens: int, temperature: float = 0.0, seed: int = 0, one_line: bool = False) -> Iterator[Generation]:
+        """What `generate` writes for one prompt, again after each token: as far as it is written, and at last the whole."""
+        text = self.render(prompt)
+        (ids,) = self.encode([text])
+        self._check_room(len(ids), max_tokens)
+        reader = Reader(self.network, self._book)
+        reader.extend_prefix(ids[:-1])
+        draws = [generator(seed, "hf", text, 0)] if temperature else []
+        for (written,) in self._writing(reader, [ids[-1:]], max_tokens, draws, temperature, one_line):
+            yield written
+
     def _write(
         self, reader: Reader, begun: list[list[int]], max_tokens: int, draws: list[torch.Generator], temperature: float, one_line: bool
     ) -> list[Generation]:
         """One text behind each of `begun`."""
+        *_, whole = self._writing(reader, begun, max_tokens, draws, temperature, one_line)
+        return list(whole)
+
+    def _writing(
+        self, reader: Reader, begun: list[list[int]], max_tokens: int, draws: list[torch.Generator], temperature: float, one_line: bool
+    ) -> Iterator[Iterator[Generation]]:
+        """One text behind each of `begun`, after each token as far as they are written (decoded only where they are looked at)."""
         forest = Forest()
         tips = [forest.add(ids)[-1] for ids in begun]
         wanted = sorted(set(tips))
@@ -272,13 +296,13 @@ class HfModel:
                 ended[i] = stop
                 written[i].append(token)
             alive = [i for i in alive if not ended[i]]
+            yield (Generation(self._decode(ids, one_line), len(ids), n, end) for ids, n, end in zip(written, nats, ended, strict=True))
             if not alive or step == max_tokens - 1:
                 break
             read = len(reader.depth)
             logit_NV = reader.read([written[i][-1] for i in alive], [tips[i] for i in alive], range(len(alive)))
             for n, i in enumerate(alive):
                 tips[i] = read + n
-        return [Generation(self._decode(ids, one_line), len(ids), n, end) for ids, n, end in zip(written, nats, ended, strict=True)]
 
     def _decode(self, ids: Sequence[int], one_line: bool) -> str:
         """The text of `ids`, without the space that parts it from the prompt."""

@@ -15,7 +15,7 @@ from pydantic import Field, field_validator
 
 from tolman.core.component import Component, Operational
 from tolman.core.cost import Cost, Meter
-from tolman.core.data import Corpus, Document, Generation, Prompt, Verdict
+from tolman.core.data import Chat, Corpus, Document, Generation, Prompt, Verdict
 from tolman.core.errors import UserError
 from tolman.core.seeds import derive
 from tolman.models._endpoint import REFUSED, Endpoint, Json
@@ -84,6 +84,8 @@ class OpenAI(Component):
 class OpenAIModel:
     """A live `OpenAI`. An answer from the cache is booked like one just given: what a method costs does not depend on what was asked before."""
 
+    chats = True
+
     def __init__(self, spec: OpenAI) -> None:
         self.spec = spec
         self.meter = Meter()
@@ -92,7 +94,7 @@ class OpenAIModel:
         self.endpoint = Endpoint(spec.base_url, spec.key_variable, spec.concurrency, spec.retries, spec.timeout_s, cache)
 
     def render(self, prompt: Prompt) -> str:
-        """The instruction and an empty line; then documents, trace and question, one a line."""
+        """The instruction and an empty line; then documents, trace and question (of a chat, what was said), one a line."""
         return (f"{self.spec.instruction}\n\n" if self.spec.instruction else "") + _lines(prompt)
 
     def generate(self, prompts: Sequence[Prompt], *, max_tokens: int, samples: int = 1, temperature: float = 0.0, seed: int = 0) -> list[list[Generation]]:
@@ -128,11 +130,13 @@ class OpenAIModel:
 
     def _chat(self, prompt: Prompt, max_tokens: int, temperature: float, seed: int) -> Json:
         messages = [{"role": "system", "content": self.spec.instruction}] if self.spec.instruction else []
+        messages += [{"role": "user", "content": _lines(prompt)}]
+        if free := isinstance(prompt, Chat) and not prompt.begun:
+            messages = [{"role": role, "content": text} for role, text in prompt.turns]  # type: ignore[attr-defined]
         body: Json = {
-            "model": self.spec.model, "messages": [*messages, {"role": "user", "content": _lines(prompt)}],
-            self.spec.limit: max_tokens, "temperature": temperature,
+            "model": self.spec.model, "messages": messages, self.spec.limit: max_tokens, "temperature": temperature,
         }  # fmt: skip
-        body |= {"stop": list(self.spec.stop)} if self.spec.stop else {}
+        body |= {"stop": list(self.spec.stop)} if self.spec.stop and not free else {}
         body |= {"seed": seed} if temperature else {}
         body |= {"logprobs": True} if self.spec.logprobs else {}
         return body | self.spec.extra
@@ -198,6 +202,8 @@ class OpenAIModel:
 
 
 def _lines(prompt: Prompt) -> str:
+    if isinstance(prompt, Chat):
+        return "\n".join((*(text for _, text in prompt.turns), *([prompt.begun] if prompt.begun else [])))
     return "\n".join((*prompt.documents, *([prompt.trace] if prompt.trace else []), prompt.question))
 
 

@@ -1,0 +1,214 @@
+"""The persistent store of episodes: a LanceDB table in a folder, searched by words and by vectors, the two fused by reciprocal rank.
+
+Every change is one commit of LanceDB: whoever opens the folder finds all of it or nothing, whenever a writer was killed, and a reader in another process sees it
+at its next search. Adding costs what is added; indexes are brought up to date now and then, and what they do not hold yet is searched without them.
+
+Shapes: N texts, D dimensions of an embedding.
+"""
+
+import importlib.util
+import re
+import time
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from tolman.core.errors import UserError
+from tolman.memory._ranking import DECIMALS
+from tolman.memory.dense import Library, embedder, unit
+
+Way = Literal["both", "words", "vectors"]
+TABLE = "episodes"
+UNINDEXED = 2_000
+"""Rows that are searched without an index before the indexes are brought up to date (or a tenth of all rows, where that is more)."""
+FRAGMENTS = 64
+"""Parts of the table, one for each adding, before they are put together."""
+EXACT = 20_000
+"""Up to so many rows every vector is compared; from there on those of the likeliest partitions (IVF)."""
+PROBES = 24
+"""Partitions of the vector index that are looked into."""
+QUERY_WORDS = 64
+"""So many different words of a question are looked up; a longer text is no question."""
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """A passage: characters `begin` to `end` of the text of `file`, in the section of that title."""
+
+    id: str
+    file: str
+    section: str
+    text: str
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An episode with its fused score, and what it rests on: the rank among those that share words with the question, the cosine similarity (nan: not among the nearest)."""
+
+    episode: Episode
+    score: float
+    word_rank: int | None
+    similarity: float
+
+
+class Episodes:
+    """The store in `folder`, made if there is none. Raises UserError where LanceDB is missing or the folder holds something else."""
+
+    def __init__(self, folder: Path, *, library: Library = "wordllama", model: str = "") -> None:
+        if importlib.util.find_spec("lancedb") is None:
+            raise UserError("a persistent memory needs the package lancedb: pip install lancedb")
+        import lancedb
+
+        self.folder, self.embed = folder, embedder(library, model)
+        try:
+            self.database = lancedb.connect(str(folder))
+            self.table: Any = self.database.create_table(TABLE, schema=self._schema(), exist_ok=True)
+            self._tend()
+        except (OSError, ValueError, RuntimeError) as error:
+            raise UserError(f"{folder} holds no memory that can be opened: {str(error).splitlines()[0]}") from error
+
+    def __len__(self) -> int:
+        self.table.checkout_latest()
+        return self.table.count_rows()
+
+    # -- changing --------------------------------------------------------------------------------------------------------------
+
+    def add(self, episodes: Sequence[Episode]) -> None:
+        """Put in `episodes`; whatever was there of their files goes. One commit. Ids must be unique."""
+        assert len({e.id for e in episodes}) == len(episodes), "two episodes have one id"
+        if not episodes:
+            return
+        files, rows = {e.file for e in episodes}, self._rows(episodes)
+        if self.table.count_rows(_among(files)):
+            job = self.table.merge_insert("id").when_matched_update_all().when_not_matched_insert_all()
+            job.when_not_matched_by_source_delete(_among(files)).execute(rows)
+        else:
+            self.table.add(rows)
+        self._tend()
+
+    def forget(self, files: Iterable[str]) -> int:
+        """Delete all of `files`: no search finds it from the commit on. Then the table is written anew, so that the folder's bytes do not hold it either.
+        How many episodes went."""
+        before = len(self)
+        self.table.delete(_among(files))
+        if gone := before - len(self):
+            self.table = self.database.create_table(TABLE, self.table.to_arrow(), mode="overwrite")
+            self._tend()
+            with warnings.catch_warnings():  # LanceDB's: a search under way in another process may fail; `search` begins again
+                warnings.simplefilter("ignore")
+                self.table.optimize(cleanup_older_than=timedelta(0), delete_unverified=True)
+        return gone
+
+    def _tend(self) -> None:
+        """Make the indexes that are worth having, and bring them up to date where much is not in them."""
+        from lancedb.index import FTS, IvfFlat
+
+        rows, indexed = len(self), {column for index in self.table.list_indices() for column in index.columns}
+        if "text" not in indexed:
+            # words are compared whole, without case, as memory/bm25 does; English words that stand everywhere are left out
+            self.table.create_index("text", config=FTS(with_position=False, stem=False, remove_stop_words=True, ascii_folding=False))
+        if "vector" not in indexed and rows > EXACT:
+            self.table.create_index("vector", config=IvfFlat(distance_type="dot", num_partitions=round(rows**0.5)))
+        stats = self.table.index_stats("text_idx")
+        unindexed = stats.num_unindexed_rows if stats else 0
+        if unindexed > max(UNINDEXED, rows // 10) or self.table.stats()["fragment_stats"]["num_fragments"] > FRAGMENTS:
+            self.table.optimize(cleanup_older_than=timedelta(hours=1))
+
+    # -- looking up ------------------------------------------------------------------------------------------------------------
+
+    def search(self, text: str, *, k: int, way: Way = "both", candidates: int = 40, constant: float = 60.0, least_similarity: float = 0.0) -> list[Found]:
+        """The `k` best episodes for `text`, best first. Score: the sum of 1 / (constant + rank) over the rankings by words (BM25) and by vectors (cosine), of
+        `candidates` each; ties go to the earlier one. What shares no word with the text must be `least_similarity` like it."""
+        by_words, by_vectors = self._surely(text, way, candidates)
+        word_rank = {row["id"]: rank for rank, row in enumerate(by_words, start=1)}
+        near = {row["id"]: similarity for row in by_vectors if (similarity := 1 - row["_distance"]) >= least_similarity or row["id"] in word_rank}
+        rows = {row["id"]: row for row in (*by_words, *by_vectors) if row["id"] in word_rank or row["id"] in near}
+        score = dict.fromkeys(rows, 0.0)
+        for ranks in (word_rank, {id: rank for rank, id in enumerate(near, start=1)}):
+            for id, rank in ranks.items():
+                score[id] += 1 / (constant + rank)
+        best = sorted(rows, key=lambda id: (-score[id], *_place(rows[id])))[:k]
+        return [Found(_episode(rows[id]), score[id], word_rank.get(id), near.get(id, float("nan"))) for id in best]
+
+    def _surely(self, text: str, way: Way, candidates: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """`_rankings`, begun again where another process has just put away the version that was looked into, or has not yet made its index."""
+        for _ in range(20):
+            try:
+                return self._rankings(text, way, candidates)
+            except (OSError, RuntimeError, ValueError):
+                time.sleep(0.05)
+        return self._rankings(text, way, candidates)
+
+    def _rankings(self, text: str, way: Way, candidates: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Rows by words and by vectors, the best first, ties in the order of their places."""
+        from lancedb.query import MatchQuery
+
+        words = " ".join(list(dict.fromkeys(_WORD.findall(text)))[:QUERY_WORDS])
+        by_words: list[dict[str, Any]] = []
+        by_vectors: list[dict[str, Any]] = []
+        self.table.checkout_latest()
+        if way != "vectors" and words:
+            found = self.table.search(MatchQuery(words, "text"), query_type="fts").limit(candidates).select([*_COLUMNS, "_score"]).to_list()
+            by_words = sorted(found, key=lambda row: (-round(row["_score"], DECIMALS), *_place(row)))
+        vector_D = self._vectors([text])[0]
+        if way != "words" and vector_D.any():
+            query = self.table.search(vector_D, query_type="vector").distance_type("dot").nprobes(PROBES)
+            found = query.limit(candidates).select([*_COLUMNS, "_distance"]).to_list()
+            by_vectors = sorted(found, key=lambda row: (round(row["_distance"], DECIMALS), *_place(row)))
+        return by_words, by_vectors
+
+    def files(self) -> dict[str, int]:
+        """How many episodes each file has, by name."""
+        counts: dict[str, int] = {}
+        for name in self.table.search().select(["file"]).limit(max(1, len(self))).to_arrow()["file"].to_pylist():
+            counts[name] = counts.get(name, 0) + 1
+        return dict(sorted(counts.items()))
+
+    def all(self) -> Iterator[Episode]:
+        """Every episode, in the order of files and places."""
+        rows = self.table.search().select(_COLUMNS).limit(max(1, len(self))).to_list()
+        yield from map(_episode, sorted(rows, key=_place))
+
+    # -- rows ------------------------------------------------------------------------------------------------------------------
+
+    def _vectors(self, texts: Sequence[str]) -> np.ndarray:
+        """Unit vectors (N, D), float32."""
+        return unit(self.embed(texts)).astype(np.float32)
+
+    def _schema(self) -> Any:
+        import pyarrow as pa
+
+        names, place = ("id", "file", "section", "text"), ("begin", "end")
+        vector = pa.list_(pa.float32(), self._vectors(["a"]).shape[1])
+        return pa.schema([*((n, pa.string()) for n in names), *((n, pa.int64()) for n in place), ("vector", vector)])
+
+    def _rows(self, episodes: Sequence[Episode]) -> Any:
+        import pyarrow as pa
+
+        vector_ND = self._vectors([e.text for e in episodes])
+        columns = {name: [getattr(e, name) for e in episodes] for name in _COLUMNS}
+        return pa.table(columns | {"vector": pa.FixedSizeListArray.from_arrays(pa.array(vector_ND.ravel()), vector_ND.shape[1])}, schema=self._schema())
+
+
+_COLUMNS = ["id", "file", "section", "text", "begin", "end"]
+
+
+def _episode(row: dict[str, Any]) -> Episode:
+    return Episode(*(row[name] for name in _COLUMNS))
+
+
+def _place(row: dict[str, Any]) -> tuple[str, int, str]:
+    return row["file"], row["begin"], row["id"]
+
+
+def _among(files: Iterable[str]) -> str:
+    """The condition, in SQL, that a row is of one of `files`."""
+    return f"file in ({', '.join(chr(39) + name.replace(chr(39), chr(39) * 2) + chr(39) for name in sorted(set(files)))})"
