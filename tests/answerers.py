@@ -2,11 +2,10 @@
 
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from tolman.app._chat import Enough
 from tolman.app.serve import Limits, Service, address_of, listen
 
 HOSTILE = (
@@ -57,17 +56,19 @@ class Scripted:
         self.turn.set()
         self.free_words = 0
 
-    def stream(self, messages: Sequence[Mapping[str, str]], *, max_tokens: int, temperature: float = 0.0) -> Iterator[str | Reply]:
+    def stream(
+        self, messages: Sequence[Mapping[str, str]], *, max_tokens: int, temperature: float = 0.0, enough: Callable[[], bool] = lambda: False
+    ) -> Iterator[str | Reply]:
         self.asked.append(list(messages))
         self.temperatures.append(temperature)
         self.threads.add(threading.get_ident())
-        self.busy += 1
-        self.most_busy = max(self.busy, self.most_busy)
         text, done, finish = self.said if self.said is not None else messages[-1]["content"], 0, "stop"
         pieces = [word if i == 0 else f" {word}" for i, word in enumerate(text.split(" "))]
+        self.busy += 1
+        self.most_busy = max(self.busy, self.most_busy)
         try:
             for piece in pieces:
-                if done == max_tokens:
+                if done == max_tokens or enough():
                     finish = "length"
                     break
                 if self.error:
@@ -78,8 +79,6 @@ class Scripted:
                 done += 1
                 self.written += 1
                 yield piece
-        except Enough:
-            finish = "length"
         finally:
             self.busy -= 1
         prompt = sum(len(m["content"].split()) for m in messages)

@@ -73,7 +73,7 @@ class Browser:
     def open(self, address: str) -> None:
         """Go to `address` and wait until it is there."""
         self.call("Page.navigate", url=address)
-        self.wait("document.readyState === 'complete' && location.href !== 'about:blank'")
+        self.wait(f"document.readyState === 'complete' && location.href === {json.dumps(address)}")
 
     def evaluate(self, script: str) -> Any:
         """The value of an expression in the page."""

@@ -27,6 +27,7 @@ def page(opened):
 
 
 def ask(page, text=ASKED):
+    page.wait("document.activeElement.id === 'question'")
     page.type(text)
     page.press("Enter")
 

@@ -225,6 +225,25 @@ def compare(
     out.print(f"report: {page}", soft_wrap=True)
 
 
+@app.command()
+def serve(  # noqa: PLR0913
+    folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="What `tolman teach` wrote.")] = None,
+    model: Annotated[str | None, typer.Option(help="Instead of DIR, a model by itself: one of `tolman list`, or a folder.")] = None,
+    host: Annotated[str, typer.Option(help="Where to listen; anything but this machine itself needs a token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Which port; 0 takes a free one.")] = 8000,
+    token: Annotated[str | None, typer.Option(envvar="TOLMAN_TOKEN", help="What requests must carry as their API key.", show_envvar=True)] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, whatever a request asks for.")] = 512,
+    timeout_s: Annotated[float, typer.Option(min=1, help="Longest wait for a turn, and longest writing of an answer, in seconds.")] = 120.0,
+) -> None:
+    """An OpenAI-compatible endpoint and a chat page that shows the passages an answer rests on. Ctrl-C ends it."""
+    from tolman.app.serve import Limits, address_of, prepare
+
+    service, listening = prepare(folder, model, host=host, port=port, token=token, limits=Limits(max_tokens=max_tokens, timeout_s=timeout_s))
+    address = address_of(listening)
+    out.print(f"{service.name}: chat page {address}, endpoint {address}/v1. Ctrl-C ends it.", soft_wrap=True)
+    service.run(listening)
+
+
 def make_plan(study: str, scale: str, seeds: int | None, settings: list[str], folder: str) -> tuple[Any, Any]:
     """The plan of a study with the overrides applied, and the study's module."""
     from tolman.core.discovery import module

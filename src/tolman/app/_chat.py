@@ -8,7 +8,7 @@ import json
 import math
 import time
 import uuid
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
@@ -39,10 +39,6 @@ class Refusal(Exception):
 # -- who answers ----------------------------------------------------------------------------------------------------------------------------------------
 
 
-class Enough(Exception):
-    """Thrown into a stream by a reader that wants no more of it: the stream gives its Reply next, of what is written so far."""
-
-
 class Source(Protocol):
     """A passage that an answer rests on: the document's id, its file and section, the passage itself, how well it fits."""
 
@@ -59,7 +55,7 @@ class Source(Protocol):
 
 
 class Reply(Protocol):
-    """A finished answer. `finish_reason`: stop (it ended by itself) or length (the limit ended it)."""
+    """A finished answer. `finish_reason`: stop (it ended by itself), length (a limit ended it) or content_filter."""
 
     @property
     def text(self) -> str: ...
@@ -78,8 +74,13 @@ class Reply(Protocol):
 class Answerer(Protocol):
     """Who answers: what was taught (`app/taught`), or a model by itself."""
 
-    def stream(self, messages: Sequence[Mapping[str, str]], *, max_tokens: int, temperature: float = 0.0) -> Generator[Any, Any, None]:
-        """Pieces of text, which joined are the Reply's, and at last the Reply. `Enough` thrown in ends the writing. UserError for what the asker can mend."""
+    def stream(
+        self, messages: Sequence[Mapping[str, str]], *, max_tokens: int, temperature: float = 0.0, enough: Callable[[], bool] = lambda: False
+    ) -> Iterator[Any]:
+        """Pieces of text, which joined are the Reply's, and at last the Reply. UserError for what the asker can mend.
+
+        `enough` is asked after each token: once it is true the writing ends, and the Reply is of what is written so far, with finish_reason length.
+        """
         ...
 
 

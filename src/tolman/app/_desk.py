@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from tolman.app._chat import Answerer, Enough, Refusal, Reply
+from tolman.app._chat import Answerer, Refusal, Reply
 
 BEGUN = object()
 
@@ -99,35 +99,25 @@ class Desk:
             tell(error)
 
     def _written(self, asked: Asked, tell: Callable[[Any], None], left: threading.Event) -> Written:
-        pieces = self.answerer.stream(asked.messages, max_tokens=asked.max_tokens, temperature=asked.temperature)
-        deadline, stops, shown = time.monotonic() + self.timeout_s, Stops(asked.stop), ""
-        reply, ended = None, ""
-        for item in pieces:
+        deadline, stops, shown, reply = time.monotonic() + self.timeout_s, Stops(asked.stop), "", None
+
+        def enough() -> bool:
+            return stops.found or left.is_set() or self.closed.is_set() or time.monotonic() > deadline
+
+        for item in self.answerer.stream(asked.messages, max_tokens=asked.max_tokens, temperature=asked.temperature, enough=enough):
             if not isinstance(item, str):
                 reply = item
-                break
-            if self.closed.is_set():
-                pieces.close()
-                raise _closing()
-            if piece := stops.read(item):
+            elif piece := stops.read(item):
                 shown += piece
                 tell(piece)
-            ended = "stop" if stops.found else "length" if left.is_set() or time.monotonic() > deadline else ""
-            if ended:
-                reply = _reply_of(pieces)
-                break
         assert reply is not None, "a stream ends with its Reply"
-        if not stops.found and (rest := stops.rest()):
+        if self.closed.is_set():
+            raise _closing()
+        if rest := stops.rest():
             shown += rest
             tell(rest)
-        return Written(shown, reply.sources, reply.trace, reply.prompt_tokens, reply.completion_tokens, ended or reply.finish_reason)
-
-
-def _reply_of(pieces: Generator[Any, Any, None]) -> Reply:
-    """The Reply of a stream that has been told that it is enough."""
-    reply = pieces.throw(Enough())
-    pieces.close()
-    return reply
+        why = "stop" if stops.found else reply.finish_reason
+        return Written(shown, reply.sources, reply.trace, reply.prompt_tokens, reply.completion_tokens, why)
 
 
 def _closing() -> Refusal:
@@ -142,7 +132,9 @@ class Stops:
         self._held = ""
 
     def read(self, piece: str) -> str:
-        """What may be shown now: all up to a stop, and less the end that could still become one."""
+        """What may be shown now: all up to a stop, and less the end that could still become one. Nothing after a stop."""
+        if self.found:
+            return ""
         text, self._held = self._held + piece, ""
         at = min((place for stop in self.texts if (place := text.find(stop)) >= 0), default=None)
         if at is not None:
@@ -153,5 +145,5 @@ class Stops:
         return text[: len(text) - hold]
 
     def rest(self) -> str:
-        """What was held back, once nothing more comes."""
+        """What was held back, once nothing more comes; nothing after a stop."""
         return self._held

@@ -11,6 +11,7 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -210,3 +211,18 @@ def address_of(listening: socket.socket) -> str:
     """The URL at which `listening` answers."""
     host, port = listening.getsockname()[:2]
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def prepare(folder: Path | None, model: str | None, *, host: str, port: int, token: str | None, limits: Limits) -> tuple[Service, socket.socket]:
+    """The service for a taught directory, or for a model by itself, and the socket on which it will answer.
+
+    What can be refused at once is refused before a model is loaded. Raises UserError.
+    """
+    from tolman.app._answering import who  # torch and transformers
+
+    if (folder is None) == (model is None):
+        raise UserError("name what is to answer: a directory that `tolman teach` wrote, or a model with --model (not both)")
+    check_token(host, token)
+    listening = listen(host, port)
+    answerer, name = who(folder, model)
+    return Service(answerer, name=name, host=host, token=token, limits=limits), listening
