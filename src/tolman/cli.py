@@ -1,4 +1,4 @@
-"""The verbs: list, show, run, report, claims, audit, compare. Everything they say is made elsewhere; heavy imports happen inside the verb that needs them."""
+"""The verbs: list, show, run, report, claims, audit, compare, serve, export; those of taught directories are in `cli_documents`. Heavy imports happen inside the verb that needs them."""
 
 import json
 import os
@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
+from tolman.cli_documents import add, ask, forget, teach
+from tolman.cli_parts import err, out, parse_setting, run_plan
 from tolman.core.discovery import FOLDERS, names, summary
 from tolman.core.errors import UserError, suggest
 
 app = typer.Typer(help="What did your language model really learn? Controlled studies of learning in weights and in context.", no_args_is_help=True,
                   add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)  # fmt: skip
-out, err = Console(highlight=False), Console(stderr=True, highlight=False)
 
 
 @app.command("list")
@@ -244,6 +244,22 @@ def serve(  # noqa: PLR0913
     service.run(listening)
 
 
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `tolman teach` wrote.")],
+    to: Annotated[str, typer.Option(help="hf (a model directory), lm-eval or inspect (the built questions as tasks).")],
+    to_folder: Annotated[Path, typer.Option("--out", help="The directory to write, which must not be there yet.")],
+) -> None:
+    """What was taught, for the tools of others: Hugging Face, lm-evaluation-harness, inspect_ai."""
+    from tolman.app.export import export as write
+
+    out.print(write(folder, to, to_folder), soft_wrap=True, markup=False)
+
+
+for verb in (teach, ask, add, forget):
+    app.command()(verb)
+
+
 def make_plan(study: str, scale: str, seeds: int | None, settings: list[str], folder: str) -> tuple[Any, Any]:
     """The plan of a study with the overrides applied, and the study's module."""
     from tolman.core.discovery import module
@@ -256,33 +272,6 @@ def make_plan(study: str, scale: str, seeds: int | None, settings: list[str], fo
         raise UserError(f"{study} has no scale {scale!r}; {suggest(scale, found.scales)}")
     cells = override(found.cells(scale, range(seeds or found.scales[scale])), dict(parse_setting(s) for s in settings))
     return Plan(study, scale, tuple(cells), Store(folder)), found
-
-
-def parse_setting(text: str) -> tuple[str, Any]:
-    """`train_time.steps=200` as a path and a JSON value (or a string, where it is no JSON)."""
-    path, equals, value = text.partition("=")
-    if not equals or "." not in path:
-        raise UserError(f"--set {text!r}: write PART.FIELD=VALUE, such as train_time.steps=200")
-    try:
-        return path, json.loads(value)
-    except (ValueError, RecursionError):
-        return path, value
-
-
-def run_plan(plan: Any, stopped: type[Exception], *, workers: int | None = 1, engine: str = "local", address: str | None = None) -> None:
-    """Run with progress shown on standard error."""
-    from tolman.report.terminal import RunProgress
-
-    groups = plan.unfinished()
-    labels = {g[0].train_fingerprint(): f"{g[0].training}, seed {g[0].seed}" for g in groups}
-    if finished := len(plan.groups()) - len(groups):
-        err.print(f"{finished} of {len(plan.groups())} trainings are finished already")
-    try:
-        with RunProgress(err, labels, workers or len(groups)) as progress:
-            plan.run(progress, workers, engine=engine, address=address)
-    except (stopped, KeyboardInterrupt) as error:
-        err.print("[yellow]stopped[/]; what was finished is kept, and the same command goes on from there")
-        raise typer.Exit(130) from error
 
 
 def print_dry_run(plan: Any, workers: int, json_: bool) -> None:

@@ -13,7 +13,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -125,13 +125,25 @@ def read_questions(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def drop_questions(folder: Path, files: Sequence[str]) -> int:
-    """Leave out the questions that rest on a passage of `files`. How many went."""
+def keep_questions(folder: Path, stands: Callable[[str], bool]) -> int:
+    """Leave out the questions of which a supporting passage does not stand. How many went."""
     rows = read_questions(folder)
-    gone = {f"{file}:" for file in files}
-    kept = [row for row in rows if not any(s.startswith(g) and s[len(g) :].isdecimal() for s in row.get("support", ()) for g in gone)]
-    write_atomically(folder / QUESTIONS, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept).encode())
+    kept = [row for row in rows if all(map(stands, row.get("support", ())))]
+    if len(kept) < len(rows):
+        write_atomically(folder / QUESTIONS, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in kept).encode())
     return len(rows) - len(kept)
+
+
+def read_scores(folder: Path) -> dict[str, Any]:
+    """scores.json. Raises UserError where it is damaged."""
+    try:
+        return json.loads((folder / SCORES).read_bytes())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{folder / SCORES} cannot be read: {error}") from error
+
+
+def write_scores(folder: Path, scores: Mapping[str, Any]) -> None:
+    write_atomically(folder / SCORES, json.dumps(scores, indent=1).encode())
 
 
 def _inside(name: str) -> bool:

@@ -1,6 +1,5 @@
 """What is written into a taught directory: from a cell that was run, its weights and its documents, to the files."""
 
-import json
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -63,7 +62,7 @@ class Lesson:
             memory_of(self.cell.test_time).open(folder / _directory.MEMORY).add(episodes(passages))
             weights = copy_weights(self.weights, folder)
             _directory.write_questions(folder, self.corpus)
-            write_atomically(folder / _directory.SCORES, json.dumps(self.scores, indent=1).encode())
+            _directory.write_scores(folder, self.scores)
             _directory.write(folder, self.about(weights, _directory.hashes(folder, weights), documents))
 
 

@@ -1,6 +1,7 @@
 "use strict";
 // What documents and models say is set as text (textContent), never as HTML.
 const $ = (id) => document.getElementById(id);
+const SHOWN = 8; // passages that are not folded away
 const question = $("question"), turns = $("turns");
 let messages = [], writing = null, token = "";
 
@@ -55,7 +56,14 @@ function rests(sources, trace) {
   }
   if (sources.length) {
     parts.append(element("h2", "", sources.length === 1 ? "It was given this passage" : `It was given these ${sources.length} passages`));
-    sources.forEach((source, i) => parts.append(passage(source, i + 1)));
+    const ranked = [...sources].sort((a, b) => (b.score ?? 0) - (a.score ?? 0)).map((source, i) => passage(source, i + 1));
+    parts.append(...ranked.slice(0, SHOWN));
+    if (ranked.length > SHOWN) {
+      const more = element("details"), summary = element("summary");
+      summary.append(element("span", "file", `and ${ranked.length - SHOWN} more`), element("span", "section", ""));
+      more.append(summary, ...ranked.slice(SHOWN));
+      parts.append(more);
+    }
   }
   return parts;
 }

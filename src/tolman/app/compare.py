@@ -31,6 +31,7 @@ from tolman.run.plan import Plan
 from tolman.run.store import Store
 from tolman.test_time.closed_book import ClosedBook
 from tolman.test_time.in_context import InContext
+from tolman.test_time.quoted import Quoted
 from tolman.test_time.retrieval import Retrieval
 from tolman.train_time.untrained import Untrained
 
@@ -43,6 +44,9 @@ TOKENS_A_WORD = 1.5
 ROOM_TOKENS = 96
 """Kept free for the question, the template and the answer."""
 
+QUOTING_TOKENS = 96
+"""What quoting takes beside: the instruction, and a fence for each passage."""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -51,6 +55,8 @@ class Comparison:
     plan: Plan
     corpus: Corpus
     left_out: dict[str, str]
+    parameters: int | None = None
+    """Weights of the model, where it has any here."""
 
 
 def prepare(docs: Path, model: str, *, questions: Path | None, scoring: str, settings: Mapping[str, Any], store: Path) -> Comparison:
@@ -65,11 +71,12 @@ def prepare(docs: Path, model: str, *, questions: Path | None, scoring: str, set
     cells = [
         Cell(dataset=folder, model=chosen, train_time=train_time, test_time=test_time, scoring=how, seed=0, training=training, asking=asking)
         for training, train_time in trainings(chosen, live, left_out)
-        for asking, test_time in askings(corpus, live.context_tokens, left_out)
+        for asking, test_time in askings(corpus, live.context_tokens, left_out, chats=getattr(live, "chats", False))
     ]
     rest = {path: value for path, value in settings.items() if not path.startswith(("model.", "dataset."))}
     cells = override(cells, rest)
-    return Comparison(Plan("compare", cells[0].condition(), tuple(cells), Store(store)), corpus, left_out)
+    parameters = sum(p.numel() for p in live.network.parameters()) if hasattr(live, "network") else None
+    return Comparison(Plan("compare", cells[0].condition(), tuple(cells), Store(store)), corpus, left_out, parameters)
 
 
 def trainings(model: Component, live: Any, left_out: dict[str, str]) -> Iterator[tuple[str, Component]]:
@@ -91,9 +98,16 @@ def trainings(model: Component, live: Any, left_out: dict[str, str]) -> Iterator
         left_out["augmented"] = "there is no train_time/augmented with augment/local"
 
 
-def askings(corpus: Corpus, context_tokens: int, left_out: dict[str, str]) -> Iterator[tuple[str, Component]]:
-    """(label, method) of what can be put before a question: nothing, everything if it fits, what each memory finds."""
+def askings(corpus: Corpus, context_tokens: int, left_out: dict[str, str], *, chats: bool = False) -> Iterator[tuple[str, Component]]:
+    """(label, method) of what can be put before a question: nothing, everything if it fits, what each memory finds. A model that `chats` is shown documents as it
+    would be when people ask it: quoted."""
     yield "closed book", ClosedBook()
+    for label, test_time in _showings(corpus, context_tokens - QUOTING_TOKENS * chats, left_out):
+        yield label, Quoted(context=test_time) if chats else test_time
+
+
+def _showings(corpus: Corpus, context_tokens: int, left_out: dict[str, str]) -> Iterator[tuple[str, Component]]:
+    """Those that put documents before a question."""
     sizes = sorted((math.ceil(TOKENS_A_WORD * len(d.text.split())) for d in corpus.experiences), reverse=True)
     room = context_tokens - ROOM_TOKENS
     if sum(sizes) <= room:
@@ -160,6 +174,11 @@ class Verdicts:
         """The methods that the data cannot tell from the best (the interval of the paired difference holds zero), the best first."""
         return [self.best, *(m for m in self.eligible if m is not self.best and self.gap(self.best, m).low <= 0)]
 
+    @cached_property
+    def recommended(self) -> dict[str, Any] | None:
+        """Of the methods that the data cannot tell from the best, the one that costs least a question; None where the best may be guessing."""
+        return min(self.level, key=lambda m: (m["each"], m["once"])) if self.best["accuracy"].low > self._chance() else None
+
     def break_evens(self) -> Iterator[dict[str, Any]]:
         """For each pair of methods on the best level, one of which costs less once and the other less a question: from how many questions on the latter is cheaper."""
         for i, a in enumerate(self.level):
@@ -174,12 +193,13 @@ class Verdicts:
         best, level = self.best, self.level
         guess = self._chance()
         said = f"Best of {len(self.eligible)} methods is {best['method']}: {_say(best['accuracy'])} of {best['accuracy'].n} questions right (those that the documents answer)."
-        if best["accuracy"].low <= guess:
+        if self.recommended is None:
             return f"{said} That is not surely above the {100 * guess:.0f} % that guessing gives: these data recommend nothing. Ask more questions, or try a larger model."
         if len(level) > 1:
             rivals = "; ".join(f"{m['method']} {_say(m['accuracy'])} (difference {_points(self.gap(best, m))})" for m in level[1:])
-            cheapest = min(level, key=lambda m: (m["each"], m["once"]))
-            said += f" The data cannot tell it from {rivals}. Of these, {cheapest['method']} costs least a question ({_cost(cheapest, 'each')})."
+            said += (
+                f" The data cannot tell it from {rivals}. Of these, {self.recommended['method']} costs least a question ({_cost(self.recommended, 'each')})."
+            )
         else:
             second = max((m for m in self.eligible if m is not best), key=lambda m: m["accuracy"].mean, default=None)
             said += f" The next, {second['method']}, has {_say(second['accuracy'])} (difference {_points(self.gap(best, second))})." if second else ""

@@ -6,9 +6,12 @@ chats as a quotation that gives no orders (`test_time/quoted`). The memory is re
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
+
+from rich.console import RenderableType
+from rich.text import Text
 
 from tolman.app import _directory
 from tolman.core.component import Component
@@ -48,6 +51,11 @@ class Reply:
     prompt_tokens: int
     completion_tokens: int
     finish_reason: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as JSON values (a score that is unknown is null)."""
+        found = asdict(self)
+        return found | {"sources": [s | {"score": None if s["score"] != s["score"] else s["score"]} for s in found["sources"]]}
 
 
 class Taught:
@@ -174,6 +182,19 @@ class Taught:
     def _size(self, prompt: Prompt) -> int:
         """Tokens of the prompt, where the model has a tokenizer of its own to ask; else 0."""
         return len(self.model.encode([self.model.render(prompt)])[0]) if hasattr(self.model, "tokenizer") else 0
+
+
+def spoken(reply: Reply) -> Iterator[RenderableType]:
+    """A reply for the terminal: the answer, the trace, the passages with their places. None of it is taken for markup."""
+    yield Text(reply.text + (" ..." if reply.finish_reason == "length" else ""), style="bold")
+    if reply.trace:
+        yield Text(f"\nthought: {reply.trace}")
+    for number, source in enumerate(reversed(reply.sources), start=1):  # the best first, for people
+        place = f"{source.file}{f', {source.section}' if source.section else ''}"
+        yield Text(f"\n[{number}] {place}", style="cyan")
+        yield Text("\n".join(f"    {line}" for line in source.text.splitlines()), style="dim")
+    if not reply.sources and reply.text != NOTHING:
+        yield Text("\nno passage was shown: the answer is from the weights", style="dim")
 
 
 def read_turns(messages: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:

@@ -97,7 +97,9 @@ class Episodes:
     def forget(self, files: Iterable[str]) -> int:
         """Delete all of `files`: no search finds it from the commit on. Then the table is written anew, so that the folder's bytes do not hold it either.
         How many episodes went."""
-        before = len(self)
+        before, files = len(self), set(files)
+        if not files:
+            return 0
         self.table.delete(_among(files))
         if gone := before - len(self):
             self.table = self.database.create_table(TABLE, self.table.to_arrow(), mode="overwrite")
@@ -156,7 +158,8 @@ class Episodes:
         by_vectors: list[dict[str, Any]] = []
         self.table.checkout_latest()
         if way != "vectors" and words:
-            found = self.table.search(MatchQuery(words, "text"), query_type="fts").limit(candidates).select([*_COLUMNS, "_score"]).to_list()
+            asked = MatchQuery(words, "text")  # type: ignore[call-arg]
+            found = self.table.search(asked, query_type="fts").limit(candidates).select([*_COLUMNS, "_score"]).to_list()
             by_words = sorted(found, key=lambda row: (-round(row["_score"], DECIMALS), *_place(row)))
         vector_D = self._vectors([text])[0]
         if way != "words" and vector_D.any():

@@ -19,15 +19,15 @@ from tolman.memory.dense import Library
 class Episodic(Component):
     """The `k` documents that the store ranks highest, the best last; fewer where fewer share a word with the question or are like it."""
 
-    k: int = Field(4, ge=1)
+    k: int = Field(default=4, ge=1)
     """Most documents to find."""
     way: Way = "both"
     """What counts: the words that a document shares with the question (BM25), the similarity of their vectors, or both fused."""
-    candidates: int = Field(40, ge=1)
+    candidates: int = Field(default=40, ge=1)
     """How many documents each of the two rankings that are fused has."""
-    constant: float = Field(60, ge=0)
+    constant: float = Field(default=60, ge=0)
     """How little the very first ranks stand out; 60 as in Cormack, Clarke and Buettcher 2009."""
-    least_similarity: float = Field(0.25, ge=-1, le=1)
+    least_similarity: float = Field(default=0.25, ge=-1, le=1)
     """A document that shares no word with the question must be so similar to it (cosine)."""
     library: Library = "wordllama"
     """What computes the embeddings: `wordllama` (its package holds the vectors), or `model2vec` or `sentence_transformers` with a `model`."""

@@ -11,7 +11,12 @@ from tolman.core.seeds import derive
 
 
 def with_lora(network: Any, *, rank: int, scale: float, seed: int) -> Any:
-    """`network` with an adapter around every linear map but the output's, frozen otherwise. Raises UserError for a network that PEFT cannot adapt."""
+    """`network` with an adapter around every linear map but the output's, frozen otherwise; one that has such an adapter already goes on with it.
+
+    Raises UserError for a network that PEFT cannot adapt.
+    """
+    if hasattr(network, "peft_config"):
+        return _goes_on(network, rank=rank, alpha=rank * scale)
     if not hasattr(network, "get_output_embeddings"):
         raise UserError("weights = lora needs a pretrained model (models/hf): set train_time.weights=full for this one")
     try:
@@ -28,6 +33,18 @@ def with_lora(network: Any, *, rank: int, scale: float, seed: int) -> Any:
                 bound = parameter.shape[1] ** -0.5
                 parameter.copy_(torch.empty(parameter.shape).uniform_(-bound, bound, generator=draw))
     return adapted
+
+
+def _goes_on(network: Any, *, rank: int, alpha: float) -> Any:
+    """`network`, whose adapter may change again. Raises UserError where it is of another size: two adapters would be one too many to save."""
+    has = network.peft_config["default"]
+    if (has.r, has.lora_alpha) != (rank, alpha):
+        raise UserError(
+            f"the model has an adapter of rank {has.r} and scale {has.lora_alpha / has.r:g} already: set train_time.rank and train_time.scale to these, to go on with it"
+        )
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_("lora_" in name)
+    return network
 
 
 def squared_shift(network: Any) -> Tensor:
