@@ -156,7 +156,7 @@ def test_inspect_comes_to_the_same_answers(smol, tmp_path):
     command = next(line for line in (tmp_path / "task" / "README.md").read_text().splitlines() if line.startswith("    inspect eval task.py@rendered"))
     arguments = command.replace("MODEL", str(model)).split()[1:]
     main = "from inspect_ai._cli.main import main; main()"
-    run(sys.executable, "-c", main, *arguments, "--log-dir", str(tmp_path / "logs"), "--log-format", "json", "-M", "device=cpu", cwd=str(tmp_path / "task"))
+    run(sys.executable, "-c", main, *arguments, "--log-dir", str(tmp_path / "logs"), "--log-format", "json", cwd=str(tmp_path / "task"))
     log = json.loads(next((tmp_path / "logs").glob("*.json")).read_text())
     assert log["status"] == "success"
     theirs = {sample["id"]: sample["scores"]["exact"]["value"] == "C" for sample in log["samples"]}

@@ -6,8 +6,7 @@ scores the same text with the same weights must come to the same answers.
 
 import json
 import re
-import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -22,8 +21,6 @@ from tolman.datasets._folder_own import read_questions
 KINDS = ("hf", "lm-eval", "inspect")
 LONGEST_ANSWER = 8
 """Tokens of an answer where the taught directory's scoring does not say."""
-PASS_ON = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
-"""A chat template that adds nothing."""
 
 
 def export(folder: Path, to: str, out: Path) -> str:
@@ -157,14 +154,9 @@ def write_lm_eval(taught: Taught, export: Exported, to: Path) -> None:
 
 
 def write_inspect(taught: Taught, export: Exported, to: Path) -> None:
-    """A task file for inspect_ai, and a tokenizer that passes on what it is given."""
+    """A task file for inspect_ai."""
     _copy(to, {"judge.py": "judge.py", "inspect_task.py": "task.py"}, export.rows)
     (to / "task.py").write_text((to / "task.py").read_text("utf-8").replace("MAX_TOKENS = 8", f"MAX_TOKENS = {longest(taught)}"), "utf-8")
-    if hasattr(taught.model, "tokenizer"):
-        tokenizer = taught.model.tokenizer
-        own, tokenizer.chat_template = tokenizer.chat_template, PASS_ON
-        tokenizer.save_pretrained(to / "tokenizer")
-        tokenizer.chat_template = own
     (to / "README.md").write_text(_README_INSPECT.format(name=taught.name, rows=len(export.rows)), "utf-8")
 
 
@@ -248,12 +240,12 @@ MODEL: what `tolman export DIR --to hf` wrote. No chat template is to be applied
 """
 _README_INSPECT = """# {name}: tasks for inspect_ai
 
-{rows} questions. `rendered`: as the taught model reads them, its template and the passages that its memory found part of each text. It is for its own weights, and
-the tokenizer in this folder passes the text on as it stands:
+{rows} questions. `rendered`: as the taught model reads them, its template and the passages that its memory found part of each text, answered by its weights:
 
-    inspect eval task.py@rendered --model hf/local -M model_path=MODEL -M tokenizer_path=tokenizer
+    inspect eval task.py@rendered -T weights=MODEL --model mockllm/model
 
-MODEL: what `tolman export DIR --to hf` wrote. Right is what Tolman's scoring/exact calls right; `stderr` is clustered on facts. One kind only: `-T kind=recall`.
+MODEL: what `tolman export DIR --to hf` wrote; plain transformers reads it. (Inspect wants some `--model`; that one is never asked, for its providers of local models would
+put a chat template around texts that have one.) Right is what Tolman's scoring/exact calls right; `stderr` is clustered on facts. One kind only: `-T kind=recall`.
 
 `asked`: the same questions as messages to any model that chats, such as
 
