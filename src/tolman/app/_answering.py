@@ -33,8 +33,8 @@ class Attended(Taught):
 class Alone(Attended):
     """A model by itself, whatever `--model` names: nothing stands before the question but what was said."""
 
-    def __init__(self, place: str) -> None:
-        self.model: Any = model_at(place.removeprefix("models/")).create(Corpus((), (), {}), seed=0)  # type: ignore[attr-defined]
+    def __init__(self, place: str, **operational: Any) -> None:
+        self.model: Any = model_at(place.removeprefix("models/"), operational).create(Corpus((), (), {}), seed=0)  # type: ignore[attr-defined]
         self.folder, self.name, self.about = Path(place), Path(place).name, {}
         self.chats, self.thinking, self.test_time = getattr(self.model, "chats", False), None, ClosedBook()
         self.way, self._turn = self.test_time, threading.Lock()
