@@ -142,9 +142,11 @@ def describe(r: dict[str, Any]) -> str:
         lines.append(f"{label} ({found['prompt_tokens']} tokens; the texts are {'the same' if found['same_text'] else 'not the same'}):")
         for name in ("tolman", "transformers"):
             one = found[name]
-            lines.append(
-                f"  {name:13} first token {one['first_s']:6.2f} s ({one['first_cpu_s']:.2f} s CPU), then {one['tokens_per_s']:6.1f} tokens/s ({one['tokens_per_cpu_s']:.1f} per CPU s)"
+            first, rest = (
+                f"{one['first_s']:6.2f} s ({one['first_cpu_s']:.2f} s CPU)",
+                f"{one['tokens_per_s']:6.1f} tokens/s ({one['tokens_per_cpu_s']:.1f} per CPU s)",
             )
+            lines.append(f"  {name:13} first token {first}, then {rest}")
         ratios = found["ratios"]
         lines.append(
             f"  tolman is {ratios['first']:.2f} x as fast to the first token, {ratios['rate']:.2f} x in tokens/s; "

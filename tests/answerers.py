@@ -74,7 +74,7 @@ class Scripted:
                 if self.error:
                     raise self.error
                 if done >= self.free_words:
-                    self.turn.wait(20)
+                    self.turn.wait(60)
                 time.sleep(self.pause_s)
                 done += 1
                 self.written += 1
@@ -97,5 +97,5 @@ def serving(answerer: object, *, token: str | None = None, limits: Limits | None
         yield address, service
     finally:
         service.stop()
-        thread.join(20)
+        thread.join(60)
         assert not thread.is_alive(), "the server does not end"

@@ -18,7 +18,7 @@ FLAGS = (
     "--disable-sync", "--disable-dev-shm-usage", "--remote-debugging-pipe", "--window-size=1100,800",
 )  # fmt: skip
 KEYS = {"Enter": 13, "Escape": 27, "Tab": 9, "ArrowUp": 38, " ": 32}
-LONGEST_S = 30.0
+LONGEST_S = 60.0
 
 
 class Browser:

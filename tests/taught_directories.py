@@ -38,7 +38,9 @@ def questions() -> list[dict[str, Any]]:
         file, fact = f"{name.split()[1].lower()}.md", {"support": [f"{name.split()[1].lower()}.md"], "split": "test"}
         rows.append({"prompt": f"{name} was born in", "answers": [town], "kind": "recall", "fact": f"{file} town", "choices": towns, **fact})
         rows.append({"prompt": f"In which year was {name} born?", "answers": [year], "kind": "rephrase", "fact": f"{file} year", **fact})
-        rows.append({"prompt": f"Where was {name} born?", "answers": [town, f"in {town}"], "kind": "rephrase", "fact": f"{file} town", "choices": towns, **fact})
+        rows.append(
+            {"prompt": f"Where was {name} born?", "answers": [town, f"in {town}"], "kind": "rephrase", "fact": f"{file} town", "choices": towns, **fact}
+        )
     return rows
 
 

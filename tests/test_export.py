@@ -128,6 +128,7 @@ def run(*command: str, cwd: str) -> str:
 def test_lm_eval_comes_to_the_same_answers(smol, tmp_path):
     pytest.importorskip("lm_eval")
     folder, model, written, chosen = smol
+    asked = {q.id: q for q in taught_questions(Taught.open(folder, dtype="float32"))}
     export(folder, "lm-eval", tmp_path / "tasks")
     # the command that its README gives, with its items kept
     command = next(line.split() for line in (tmp_path / "tasks" / "README.md").read_text().splitlines() if line.startswith("    lm_eval "))
@@ -136,6 +137,8 @@ def test_lm_eval_comes_to_the_same_answers(smol, tmp_path):
     items = [json.loads(line) for file in (tmp_path / "out").rglob("samples_*.jsonl") for line in file.read_text().splitlines()]
     exact = {i["doc"]["id"]: bool(i["exact"]) for i in items if "exact" in i}
     choice = {i["doc"]["id"]: i for i in items if "acc" in i}
+    by_length = {id: Choice(normalise="characters").pick(asked[id], a.scores_nats) for id, a in chosen.items() if id.startswith("recall")}
+    assert {id: bool(choice[id]["acc_norm"]) for id in by_length} == {id: a.verdict == Verdict.CORRECT for id, a in by_length.items()}
     assert exact == written and len(exact) == 12 and choice.keys() == chosen.keys() and len(choice) == 8
     for id, ours in chosen.items():
         theirs = [float(response[0][0]) for response in choice[id]["resps"]]

@@ -51,7 +51,9 @@ def test_a_stream_ends_at_a_stop_and_has_its_sources(served):
     messages = [{"role": "user", "content": QUESTIONS[0]}]
     whole = served.chat.completions.create(model="my-model", messages=messages, max_tokens=12).choices[0].message.content
     stop = whole.split()[3]
-    chunks = list(served.chat.completions.create(model="my-model", messages=messages, max_tokens=12, stop=stop, stream=True, stream_options={"include_usage": True}))
+    chunks = list(
+        served.chat.completions.create(model="my-model", messages=messages, max_tokens=12, stop=stop, stream=True, stream_options={"include_usage": True})
+    )
     assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == whole[: whole.index(stop)]
     assert chunks[-2].choices[0].finish_reason == "stop" and chunks[-2].sources[-1]["file"] == "vanloo.md"
     assert 0 < chunks[-1].usage.completion_tokens < 12
@@ -98,7 +100,9 @@ def test_a_hostile_document_is_shown_as_text(directory, tmp_path):
         page.type("Which page about the observatory clock wants to be more than a text?")
         page.press("Enter")
         page.wait("document.querySelector('.said .rests') !== null")
-        shown = page.evaluate("[...document.querySelectorAll('details')].map(e => [e.querySelector('.file').textContent, e.querySelector('blockquote').textContent])")
+        shown = page.evaluate(
+            "[...document.querySelectorAll('details')].map(e => [e.querySelector('.file').textContent, e.querySelector('blockquote').textContent])"
+        )
         assert shown[0][0] == "page.txt" and HOSTILE in shown[0][1], "the best passage stands first"
         assert page.evaluate("document.querySelectorAll('main img, main script').length") == 0
         assert page.evaluate("document.documentElement.dataset.hacked") is None and page.errors == []

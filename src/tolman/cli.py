@@ -1,4 +1,4 @@
-"""The verbs: list, show, run, report, claims, audit, compare, serve, export; those of taught directories are in `cli_documents`. Heavy imports happen inside the verb that needs them."""
+"""The verbs, from list to export; those that change taught directories are in `cli_documents`. Heavy imports happen inside the verb that needs them."""
 
 import json
 import os
