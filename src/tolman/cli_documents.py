@@ -46,7 +46,7 @@ def teach(
         guess = work.expected()
         if json_:
             return typer.echo(json.dumps(guess))
-        return out.print(f"{guess['says']}\n{guess['cells']} measurements with {guess['trainings']} trainings: about {guess['train_tokens']} tokens to train on and "
+        return out.print(f"{guess['says']}\n{guess['cells']} measurement{'s' * (guess['cells'] != 1)}, {guess['trainings']} training{'s' * (guess['trainings'] != 1)}: about {guess['train_tokens']} tokens to train on and "
                          f"{guess['ask_tokens']} to read for the questions; time: {span(guess['seconds'])}", soft_wrap=True)  # fmt: skip
     scores = work.run(lambda plan: run_plan(plan, Stopped))
     if json_:
@@ -82,7 +82,7 @@ def add(
     for problem in done.problems:
         err.print(problem, soft_wrap=True, markup=False)
     for name, passages in done.passages.items():
-        out.print(f"{'replaced' if name in done.replaced else 'added'} {name}: {passages} passages", soft_wrap=True, markup=False)
+        out.print(f"{'replaced' if name in done.replaced else 'added'} {name}: {passages} passage{'s' * (passages != 1)}", soft_wrap=True, markup=False)
     if done.questions_dropped:
         out.print(f"{done.questions_dropped} questions rested on what was replaced, and were dropped")
     out.print(f"remembered at once; to learn it, measure it or ask about it in questions: tolman teach --out {directory}", soft_wrap=True, markup=False)
@@ -96,6 +96,8 @@ def forget(
     from tolman.app.remember import forget as remember_not
 
     done = remember_not(directory, files)
-    out.print(f"forgot {', '.join(done.files)}: {done.passages} passages, {done.questions_dropped} questions", soft_wrap=True, markup=False)
+    out.print(
+        f"forgot {', '.join(done.files)}: {done.passages} passage{'s' * (done.passages != 1)}, {done.questions_dropped} questions", soft_wrap=True, markup=False
+    )
     if done.in_weights:
         out.print(done.weights(directory), soft_wrap=True, markup=False)

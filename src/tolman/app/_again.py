@@ -4,6 +4,7 @@ New documents are learned with the old ones replayed: training goes on from the 
 from the base model, for no training surely takes out what is in. The old questions are asked before and after, with the documents of now.
 """
 
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from tolman.run.plan import Plan
 from tolman.run.store import Store
 from tolman.train_time.untrained import Untrained
 
+_OURS = re.compile(rf"({_directory.WEIGHTS}|{_directory.ADAPTER})(-\d+)?")
 UNSURE = "unanswerable"
 """A kind that new documents may turn round: what they did not say, they may say now. It is not among the old questions that are asked again."""
 
@@ -157,7 +159,9 @@ class Again:
         _directory.write_questions(self.out, corpus)
         _directory.write_scores(self.out, scores)
         _directory.write(self.out, lesson.about(inside, _directory.hashes(self.out, inside), documents) | {"forgotten": about["forgotten"]})
-        shutil.rmtree(self.out / about["weights"], ignore_errors=True)
+        for other in self.out.iterdir():
+            if other.name != inside and _OURS.fullmatch(other.name):
+                shutil.rmtree(other, ignore_errors=True)
         _card.write(self.out, memory_of(cell.test_time).open(self.out / _directory.MEMORY).files())
 
 

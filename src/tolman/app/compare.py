@@ -20,7 +20,6 @@ from tolman.core.component import Component
 from tolman.core.data import Corpus
 from tolman.core.discovery import component, names
 from tolman.core.errors import UserError
-from tolman.core.protocols import TrainableModel
 from tolman.core.stats import Estimate
 from tolman.datasets.folder import Folder
 from tolman.report.summary import accuracy, conditions, difference, estimates
@@ -44,6 +43,8 @@ TOKENS_A_WORD = 1.5
 ROOM_TOKENS = 96
 """Kept free for the question, the template and the answer."""
 
+NEEDED = ("network", "examples", "loss", "matrices", "save")
+"""What a model must have to be trained on documents (that it can be trained by what it writes, as `TrainableModel` can, is not asked)."""
 QUOTING_TOKENS = 96
 """What quoting takes beside: the instruction, and a fence for each passage."""
 
@@ -84,7 +85,7 @@ def trainings(model: Component, live: Any, left_out: dict[str, str]) -> Iterator
     yield "untuned", Untrained()
     known = names("train_time")
     name = "pretrain" if model.address() == "models/tiny" else "finetune"
-    if not isinstance(live, TrainableModel):
+    if not all(hasattr(live, part) for part in NEEDED):
         left_out["training"] = f"{model.address()} has no weights that can be trained here"
         return
     if name not in known:

@@ -114,14 +114,14 @@ class Taught:
                     if len(text) > len(said) and text.startswith(said):
                         yield text[len(said) :]
                         said = text
-                read = self.model.meter.get("ask").tokens - before - written.tokens
+                read = self._size(prompt) or self.model.meter.get("ask").tokens - before - written.tokens
         if written.verdict == Verdict.FAILED:
             raise UserError(f"the model gave no answer: {written.text}")
         trace, text = thought(written.text, begun=self.model.render(prompt).rstrip().endswith(_THINK))
         if text != said and text.startswith(said):
             yield text[len(said) :]
         reason = "content_filter" if written.verdict == Verdict.REFUSED else "stop" if written.finished else "length"
-        yield Reply(text, sources, prompt.trace or trace, self._size(prompt) or max(read, 0), written.tokens, reason)
+        yield Reply(text, sources, prompt.trace or trace, read, written.tokens, reason)
 
     def prompts(self, questions: Sequence[Question]) -> list[Prompt]:
         """What the model is shown for built questions, as when their scores were measured: a statement to complete begins the model's turn."""
@@ -180,8 +180,9 @@ class Taught:
             yield self.model.generate([prompt], max_tokens=max_tokens, temperature=temperature, seed=seed)[0][0]
 
     def _size(self, prompt: Prompt) -> int:
-        """Tokens of the prompt, where the model has a tokenizer of its own to ask; else 0."""
-        return len(self.model.encode([self.model.render(prompt)])[0]) if hasattr(self.model, "tokenizer") else 0
+        """Tokens of the prompt; of a model whose tokens are words, its words; 0 for an endpoint, which tells only afterwards."""
+        text = self.model.render(prompt)
+        return len(self.model.encode([text])[0]) if hasattr(self.model, "tokenizer") else len(text.split()) if hasattr(self.model, "word_level") else 0
 
 
 def spoken(reply: Reply) -> Iterator[RenderableType]:
