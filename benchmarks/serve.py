@@ -1,6 +1,6 @@
 """`tolman serve` beside `transformers serve`: time to the first token and tokens per second of the same embedded model, asked by the same client, in one run.
 
-    python benchmarks/serve.py [--rounds 5] [--tokens 64] [--threads 1] [--dtype bfloat16] [--json]
+    python benchmarks/serve.py [--model FOLDER] [--short] [--rounds 5] [--tokens 64] [--threads 1] [--dtype bfloat16] [--json]
 
 Both servers run at once and are asked in turn, one request at a time, greedily and streamed; only the one that is asked computes. Two prompts: a question, and a question
 after about 900 tokens of passages. The first round only warms up. `first` is from sending the request to the first text, `rate` is of the tokens after it, as medians.
@@ -105,14 +105,14 @@ def ask(address: str, model: str, pid: int, prompt: str, tokens: int) -> dict[st
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    folder = str(embedded())
+    folder = options.model or str(embedded())
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     result: dict[str, Any] = {
-        "date": date.today().isoformat(), "transformers": transformers.__version__, "threads": options.threads, "dtype": options.dtype, "rounds": options.rounds,
+        "date": date.today().isoformat(), "model": Path(folder).name, "transformers": transformers.__version__, "threads": options.threads, "dtype": options.dtype, "rounds": options.rounds,
         "tokens": options.tokens, "load_before": round(os.getloadavg()[0], 2), "prompts": {},
     }  # fmt: skip
     with servers(folder, options.dtype, options.threads) as both:
-        for label, prompt in PROMPTS.items():
+        for label, prompt in list(PROMPTS.items())[: 1 if options.short else None]:
             rounds = [{name: ask(*server, prompt, options.tokens) for name, server in both.items()} for _ in range(options.rounds + 1)][1:]
             found: dict[str, Any] = {name: summary([r[name] for r in rounds], tokenizer) for name in both}
             ours, theirs = found["tolman"], found["transformers"]
@@ -157,6 +157,8 @@ def describe(r: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--model", help="folder of another model that has a chat template")
+    parser.add_argument("--short", action="store_true", help="the question alone")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tokens", type=int, default=64, help="longest answer")
     parser.add_argument("--threads", type=int, default=1)

@@ -119,7 +119,7 @@ def taught_questions(taught: Taught) -> list[Question]:
 
 def run(*command: str, cwd: str) -> str:
     env = os.environ | {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "INSPECT_DISPLAY": "plain", "TQDM_DISABLE": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=cwd, timeout=1200)
+    done = subprocess.run(command, capture_output=True, text=True, env=env, cwd=cwd, timeout=3600)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout
 
