@@ -11,6 +11,7 @@ from tolman.app.compare import CEILING, Comparison, Verdicts, askings, costs_tab
 from tolman.core.data import Corpus, Document
 from tolman.datasets.folder import SAMPLE, Folder
 from tolman.models.bigram import Bigram
+from tolman.models.hf import Hf
 from tolman.models.scripted import Scripted
 from tolman.models.tiny import Tiny
 from tolman.run.cell import Cell
@@ -19,6 +20,7 @@ from tolman.run.plan import Plan
 from tolman.run.store import Store
 from tolman.scoring.exact import Exact
 from tolman.test_time.closed_book import ClosedBook
+from tolman.test_time.quoted import Quoted
 from tolman.train_time.untrained import Untrained
 
 FOLDER = Folder(practice_share=0)
@@ -98,8 +100,12 @@ def test_methods_are_found_and_what_cannot_be_used_is_named():
     assert [label for label, _ in trainings(Bigram(), Bigram().create(CORPUS, seed=0), left)] == ["untuned"] and "no weights that can be trained" in left[
         "training"
     ]
+    left, small = {}, Hf(path="random", dtype="float32")
+    assert [label for label, _ in trainings(small, small.create(CORPUS, seed=0), left)] == ["untuned", "fine-tuned", "augmented"] and not left
     left = {}
     found = dict(askings(CORPUS, 4096, left))
+    quoted = dict(askings(CORPUS, 4096, {}, chats=True))
+    assert quoted["closed book"] == found["closed book"] and quoted["everything in context"] == Quoted(context=found["everything in context"])
     assert {"closed book", "everything in context", CEILING} <= set(found) and not {"everything in context", CEILING} & set(left)
     assert found[CEILING].retriever.distractors == 2  # type: ignore[attr-defined]
     left = {}

@@ -13,6 +13,7 @@ from tolman.core.data import Document
 from tolman.core.discovery import component
 from tolman.core.errors import UserError
 from tolman.core.packing import Example, pack
+from tolman.models._pretrained import with_adapter
 from tolman.models.hf import Hf
 from tolman.models.tiny import Tiny
 from tolman.report.summary import estimates
@@ -118,6 +119,24 @@ def test_adapters_begin_as_nothing_and_draw_from_their_own_stream():
     assert not torch.equal(dict(first.named_parameters())[name], dict(other.named_parameters())[name])
     ids = torch.arange(6)[None]
     assert torch.equal(first(ids).logits, model.network(ids).logits)
+
+
+def test_a_model_with_an_adapter_is_trained_on_with_it(tmp_path):
+    """One adapter remains, which says all: around a second one PEFT's saving would have lost the first."""
+    model = LLAMA.create(world(), seed=0)
+    method = Finetune(steps=4, batch_tokens=64, rank=2, lr=0.01)
+    states = []
+    for seed in (0, 1):
+        method.train(model, world(), seed=seed, checkpoints=MemoryCheckpoints(), watch=Silent())
+        states.append({n: p.detach().clone() for n, p in model.network.named_parameters() if "lora_" in n})
+    assert states[0].keys() == states[1].keys() and any(not torch.equal(states[0][n], states[1][n]) for n in states[0])
+    assert [n for n, p in model.network.named_parameters() if p.requires_grad] == list(states[0])
+    model.save(tmp_path)
+    ids = torch.arange(6)[None]
+    loaded = with_adapter(LLAMA.create(world(), seed=0).network, tmp_path)
+    assert torch.equal(loaded(ids).logits, model.network(ids).logits)
+    with pytest.raises(UserError, match="has an adapter of rank 2 and scale 2 already"):
+        with_lora(loaded, rank=3, scale=2.0, seed=0)
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_state_before():

@@ -1,7 +1,12 @@
 """Teaching: the method that the data recommend, a directory that is whole or not there, adding and forgetting at once, and teaching again."""
 
 import json
+import os
+import re
+import shlex
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +15,14 @@ from typer.testing import CliRunner
 
 from test_taught import ASK, TEXTS, taught
 from tolman.app import _again, _directory, remember, teach
+from tolman.app._lesson import base
 from tolman.app.taught import NOTHING, Taught
 from tolman.cli import app
 from tolman.core.errors import UserError
 from tolman.datasets.folder import Folder
 from tolman.memory.episodic import Episodic
+from tolman.models.hf import Hf
+from tolman.models.scripted import Scripted
 from tolman.run.plan import Plan
 from tolman.test_time.retrieval import Retrieval
 
@@ -51,7 +59,7 @@ def scripted(docs: Path, *, right: bool) -> dict[str, Any]:
     corpus = dataset.build(0)
     prompts = Retrieval(retriever=Episodic(k=2)).prompts(None, corpus, corpus.asked(), seed=0)  # type: ignore[arg-type]
     answers = {"\n".join((*p.documents, p.question)): q.answers[0] for p, q in zip(prompts, corpus.asked(), strict=True)}
-    return {"model.answers": answers if right else {}, "model.default": "nothing", "model.context_tokens": 140}
+    return {"model.answers": answers if right else {}, "model.default": "nothing", "model.context_tokens": 260}
 
 
 # -- teaching ---------------------------------------------------------------------------------------------------------------------------------------
@@ -60,17 +68,16 @@ def scripted(docs: Path, *, right: bool) -> dict[str, Any]:
 def test_the_recommended_method_is_taught_and_the_directory_says_all_of_it(docs, monkeypatch):
     monkeypatch.setattr("tolman.app.compare.FOUND", 2)
     work = teaching(docs, teach.RECOMMENDED, scripted(docs, right=True), model="scripted")
-    assert [teach.method_of(c) for c in work.plan.cells] == ["untuned, closed book", "untuned, retrieval, episodic"]
-    assert "everything in context" in work.comparison.left_out
+    assert [teach.method_of(c) for c in work.plan.cells] == ["untuned, closed book", "untuned, everything in context", "untuned, retrieval, episodic"]
     guess = work.expected()
-    assert guess["cells"] == 2 and guess["ask_tokens"] > 1000 and guess["train_tokens"] == 0 and not work.out.exists()
+    assert guess["cells"] == 3 and guess["ask_tokens"] > 1000 and guess["train_tokens"] == 0 and not work.out.exists()
     scores = work.run(go)
     assert work.expected()["cells"] == 0, "what was run is not run again"
     out, about = work.out, _directory.read(work.out)
     assert {p.name for p in out.iterdir()} == {"README.md", "taught.json", "scores.json", "questions.jsonl", "weights", "memory", "documents"}
     assert (
         about["method"] == scores["method"] == "untuned, retrieval, episodic"
-        and "Best of 2 methods is untuned, retrieval, episodic: 100 %" in about["recommendation"]
+        and "Best of 3 methods is untuned, retrieval, episodic: 100 %" in about["recommendation"]
     )
     assert {p.relative_to(out / "documents").as_posix(): p.read_text() for p in (out / "documents").rglob("*.md")} == TEXTS
     assert about["test_time"]["retriever"]["is"] == "memory/episodic" and about["format"] == 1 and about["trains"] is False
@@ -88,7 +95,7 @@ def test_the_recommended_method_is_taught_and_the_directory_says_all_of_it(docs,
 
 def test_data_that_recommend_nothing_teach_nothing_unless_a_method_is_named(docs):
     nothing = scripted(docs, right=False)
-    with pytest.raises(UserError, match="recommend nothing.*name it with --method: untuned, closed book; untuned"):
+    with pytest.raises(UserError, match="recommend nothing.*name it with --method: untuned, closed book; untuned, everything in context; untuned"):
         teaching(docs, teach.RECOMMENDED, nothing, model="scripted").run(go)
     assert not (docs.parent / "taught").exists()
     with pytest.raises(UserError, match="there is no method 'untuned, closed bok' to teach here; did you mean 'untuned, closed book'"):
@@ -188,6 +195,20 @@ def test_what_one_who_was_killed_left_undone_is_done(docs):
     assert memory.files() == {"korvin.md": 1, "prism.md": 1, "rooms.md": 1, "sub/animals.md": 1}
 
 
+def test_one_changes_a_directory_at_a_time(docs, monkeypatch):
+    out = taught(docs)
+    monkeypatch.setattr(_directory, "PATIENCE_S", 0.1)
+    with _directory.changing(out), pytest.raises(UserError, match="is being changed by another process"):
+        remember.forget(out, ["prism.md"])
+    assert "prism.md" in Episodic().open(out / "memory").files() and remember.forget(out, ["prism.md"]).passages == 1
+
+
+def test_a_base_model_in_a_folder_is_named_from_the_root_on(docs, monkeypatch):
+    monkeypatch.chdir(docs.parent)
+    Path("base").mkdir()
+    assert base(Hf(path="base")) == Hf(path=str(docs.parent / "base")) and base(Hf()) == Hf() and base(Scripted()) == Scripted()
+
+
 # -- teaching again ---------------------------------------------------------------------------------------------------------------------------------
 
 
@@ -265,7 +286,7 @@ def test_the_verbs(docs, monkeypatch):
 
     words = ["teach", "docs", "--out", "mine", "--model", "scripted", "--method", "untuned, retrieval, episodic", "--set", "model.default=[bold]so[/bold]"]
     words += ["--set", "model.context_tokens=900"]
-    assert "1 measurement" in (said := tolman(*words, "--dry-run")) and "time: unknown" in said and not Path("mine").exists()
+    assert "1 to measure, 1 to train" in (said := tolman(*words, "--dry-run")) and "time: unknown" in said and not Path("mine").exists()
     assert json.loads(tolman(*words, "--dry-run", "--json"))["cells"] == 1
     assert json.loads(tolman(*words, "--json"))["method"] == "untuned, retrieval, episodic"
     said = tolman("ask", "mine", ASK[0]["content"])
@@ -280,3 +301,22 @@ def test_the_verbs(docs, monkeypatch):
     assert "nothing was added or forgotten" in tolman("teach", "--out", "mine")
     with pytest.raises(UserError, match="other was not taught yet: name the documents"):
         CliRunner().invoke(app, ["teach", "--out", "other"], catch_exceptions=False)
+
+
+def test_the_commands_of_the_page_work_one_after_the_other(tmp_path, monkeypatch):
+    """With a model that needs no time, and without the comparison."""
+    root = Path(__file__).parents[1]
+    page = (root / "docs" / "teach.md").read_text()
+    commands = [shlex.split(line, comments=True)[1:] for block in re.findall(r"```bash\n(.*?)```", page, re.S) for line in block.splitlines()]
+    assert [c[0] for c in commands] == ["teach", "teach", "ask", "add", "ask", "forget", "teach"]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(root / "examples")
+    shutil.copy(root / "CONTRIBUTING.md", tmp_path)
+    quick = ["--model", "scripted", "--method", "untuned, retrieval, episodic", "--set", "model.context_tokens=2000", "--set", "dataset.asked=5"]
+    for command in commands:
+        done = CliRunner().invoke(app, [*command, *(quick if "examples/docs" in command else [])], catch_exceptions=False)
+        assert done.exit_code == 0 and done.stdout.strip(), done.output
+        if command[0] == "ask":
+            assert ("03-instruments.txt" if "--json" not in command else "CONTRIBUTING.md") in done.stdout
+    (python,) = re.findall(r"```python\n(.*?)```", page, re.S)
+    assert subprocess.run([sys.executable, "-c", python], cwd=tmp_path, env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}).returncode == 0

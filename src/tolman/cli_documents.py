@@ -46,8 +46,12 @@ def teach(
         guess = work.expected()
         if json_:
             return typer.echo(json.dumps(guess))
-        return out.print(f"{guess['says']}\n{guess['cells']} measurement{'s' * (guess['cells'] != 1)}, {guess['trainings']} training{'s' * (guess['trainings'] != 1)}: about {guess['train_tokens']} tokens to train on and "
-                         f"{guess['ask_tokens']} to read for the questions; time: {span(guess['seconds'])}", soft_wrap=True)  # fmt: skip
+        tokens = f"about {guess['train_tokens']} tokens to train on and {guess['ask_tokens']} to read for the questions"
+        return out.print(
+            f"{guess['says']}\n{guess['cells']} to measure, {guess['trainings']} to train: {tokens}; time: {span(guess['seconds'])}",
+            soft_wrap=True,
+            markup=False,
+        )
     scores = work.run(lambda plan: run_plan(plan, Stopped))
     if json_:
         return typer.echo(json.dumps({"out": str(out_), "again": again} | scores))

@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -29,6 +30,8 @@ from tolman.run.store import saying, write_atomically
 FORMAT = 1
 ABOUT, QUESTIONS, SCORES, CARD = "taught.json", "questions.jsonl", "scores.json", "README.md"
 MEMORY, DOCUMENTS, WEIGHTS, ADAPTER = "memory", "documents", "weights", "adapter"
+PATIENCE_S = 10.0
+"""So long one who wants to change a directory waits for another: for an addition, not for a training."""
 PARTS = ("model", "train_time", "test_time", "dataset", "scoring")
 
 
@@ -91,11 +94,19 @@ def sha256(path: Path) -> str:
 
 @contextmanager
 def changing(folder: Path) -> Iterator[None]:
-    """Held by one process that changes the directory at a time; given up when it ends, however it ends."""
+    """Held by one process that changes the directory at a time; given up when it ends, however it ends. Raises UserError where another holds it for long."""
     with saying("lock", folder):
         handle = os.open(folder / ".lock", os.O_WRONLY | os.O_CREAT, 0o666)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > until:
+                    raise UserError(f"{folder} is being changed by another process (taught again, perhaps): try again when that is done") from error
+                time.sleep(0.05)
         yield
     finally:
         os.close(handle)

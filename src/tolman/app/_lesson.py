@@ -67,8 +67,11 @@ class Lesson:
 
 
 def base(model: Component) -> Component:
-    """The component that reads the weights: of an artifact, the one that it was trained with."""
-    return base(model.model) if isinstance(model, Saved) else model  # type: ignore[arg-type]
+    """The component that reads the weights: of an artifact, the one that it was trained with. A folder that it names is named from the root on."""
+    if isinstance(model, Saved):
+        return base(model.model)
+    named = {field: value for field in ("path", "adapter") if isinstance(value := getattr(model, field, None), str)}
+    return model.replace_all({field: str(path.absolute()) for field, value in named.items() if (path := Path(value).expanduser()).is_dir()})
 
 
 def trains(cell: Cell) -> bool:

@@ -28,8 +28,8 @@ from tolman.memory.dense import Library, embedder, unit
 
 Way = Literal["both", "words", "vectors"]
 TABLE = "episodes"
-UNINDEXED = 1_000
-"""Rows that are searched by words without an index before it is built anew (or a fiftieth of all rows, where that is more): a thousand cost 4 ms a search."""
+UNINDEXED = 500
+"""Rows that are searched by words without an index before it is built anew (or a thirtieth of all rows, where that is more): a thousand cost 4 ms a search."""
 FRAGMENTS = 64
 """Parts of the table, one for each adding, before they are put together."""
 EXACT = 20_000
@@ -125,7 +125,7 @@ class Episodes:
         missing = {column: self.table.index_stats(f"{column}_idx").num_unindexed_rows for column in indexed}
         if missing.get("vector", 0) > rows // 10 or self.table.stats()["fragment_stats"]["num_fragments"] > FRAGMENTS:
             self.table.optimize(cleanup_older_than=timedelta(hours=1))
-        elif missing.get("text", UNINDEXED + rows) > max(UNINDEXED, rows // 50):
+        elif missing.get("text", UNINDEXED + rows) > max(UNINDEXED, rows // 30):
             # words are compared whole, without case, as memory/bm25 does; English words that stand everywhere are left out. Built anew: 15 ms for 1,000 rows,
             # a third of what `optimize` takes, which moves the rows as well
             self.table.create_index("text", config=FTS(with_position=False, stem=False, remove_stop_words=True, ascii_folding=False), replace=True)
