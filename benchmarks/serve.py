@@ -108,8 +108,8 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     folder = options.model or str(embedded())
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     result: dict[str, Any] = {
-        "date": date.today().isoformat(), "model": Path(folder).name, "transformers": transformers.__version__, "threads": options.threads, "dtype": options.dtype, 
-        "rounds": options.rounds,         "tokens": options.tokens, "load_before": round(os.getloadavg()[0], 2), "prompts": {},
+        "date": date.today().isoformat(), "model": Path(folder).name, "transformers": transformers.__version__, "threads": options.threads, "dtype": options.dtype,
+        "rounds": options.rounds, "tokens": options.tokens, "load_before": round(os.getloadavg()[0], 2), "prompts": {},
     }  # fmt: skip
     with servers(folder, options.dtype, options.threads) as both:
         for label, prompt in list(PROMPTS.items())[: 1 if options.short else None]:

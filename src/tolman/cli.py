@@ -4,6 +4,7 @@ import json
 import os
 import sys
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -236,6 +237,8 @@ def serve(  # noqa: PLR0913
     timeout_s: Annotated[float, typer.Option(min=1, help="Longest wait for a turn, and longest writing of an answer, in seconds.")] = 120.0,
 ) -> None:
     """An OpenAI-compatible endpoint and a chat page that shows the passages an answer rests on. Ctrl-C ends it."""
+    if not (find_spec("fastapi") and find_spec("uvicorn")):
+        raise UserError("serving needs fastapi and uvicorn: pip install 'tolman[serve]'")
     from tolman.app.serve import Limits, address_of, prepare
 
     service, listening = prepare(folder, model, host=host, port=port, token=token, limits=Limits(max_tokens=max_tokens, timeout_s=timeout_s))
