@@ -1,9 +1,10 @@
-"""The verbs: list, show, run, report, claims, audit, compare; those of taught directories are in `cli_documents`. Heavy imports happen inside the verb that needs them."""
+"""The verbs, from list to export; those that change taught directories are in `cli_documents`. Heavy imports happen inside the verb that needs them."""
 
 import json
 import os
 import sys
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -222,6 +223,39 @@ def compare(
     print_results(found.plan.folder)
     out.print(costs_table(result.methods))
     out.print(f"report: {page}", soft_wrap=True)
+
+
+@app.command()
+def serve(  # noqa: PLR0913
+    folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="What `tolman teach` wrote.")] = None,
+    model: Annotated[str | None, typer.Option(help="Instead of DIR, a model by itself: one of `tolman list`, or a folder.")] = None,
+    host: Annotated[str, typer.Option(help="Where to listen; anything but this machine itself needs a token.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Which port; 0 takes a free one.")] = 8000,
+    token: Annotated[str | None, typer.Option(envvar="TOLMAN_TOKEN", help="What requests must carry as their API key.", show_envvar=True)] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Longest answer, whatever a request asks for.")] = 512,
+    timeout_s: Annotated[float, typer.Option(min=1, help="Longest wait for a turn, and longest writing of an answer, in seconds.")] = 120.0,
+) -> None:
+    """An OpenAI-compatible endpoint and a chat page that shows the passages an answer rests on. Ctrl-C ends it."""
+    if not (find_spec("fastapi") and find_spec("uvicorn")):
+        raise UserError("serving needs fastapi and uvicorn: pip install 'tolman[serve]'")
+    from tolman.app.serve import Limits, address_of, prepare
+
+    service, listening = prepare(folder, model, host=host, port=port, token=token, limits=Limits(max_tokens=max_tokens, timeout_s=timeout_s))
+    address = address_of(listening)
+    out.print(f"{service.name}: chat page {address}, endpoint {address}/v1. Ctrl-C ends it.", soft_wrap=True)
+    service.run(listening)
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `tolman teach` wrote.")],
+    to: Annotated[str, typer.Option(help="hf (a model directory), lm-eval or inspect (the built questions as tasks).")],
+    to_folder: Annotated[Path, typer.Option("--out", help="The directory to write, which must not be there yet.")],
+) -> None:
+    """What was taught, for the tools of others: Hugging Face, lm-evaluation-harness, inspect_ai."""
+    from tolman.app.export import export as write
+
+    out.print(write(folder, to, to_folder), soft_wrap=True, markup=False)
 
 
 for verb in (teach, ask, add, forget):

@@ -1,0 +1,1 @@
+"""Files that `tolman export` copies beside the questions. They need nothing of Tolman."""
