@@ -2,7 +2,7 @@
 
 import pytest
 
-from tolman.app.questions import fault, instruction, pairs, write
+from tolman.app.questions import fault, instruction, pair, write
 from tolman.core.errors import UserError
 from tolman.datasets.folder import Folder
 from tolman.models.scripted import Scripted
@@ -30,9 +30,18 @@ def test_what_is_kept(question, answer, why):
     assert why in found and bool(why) == bool(found)
 
 
-def test_lines_are_read_as_models_write_them():
-    text = "1. Who designed  it? | Ilse Korvin.\n- When? |  1902 \nThis is no question | 3\nHow? |\n\nPassage: Murrels\nWhat? | no"
-    assert list(pairs(text)) == [("Who designed it?", "Ilse Korvin"), ("When?", "1902")]
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (" Who designed  it?\nAnswer: Ilse Korvin.\n\nText: more\nQuestion: What?\nAnswer: no", ("Who designed it?", "Ilse Korvin")),
+        ("Question: When? Answer: 1902", ("When?", "1902")),
+        ("Who designed it? Ilse Korvin", None),
+        ("It was designed by Ilse Korvin.\nAnswer: yes", None),
+        ("When?\nAnswer:\n", None),
+    ],
+)
+def test_a_pair_is_read_as_models_write_it(text, found):
+    assert pair(text) == found
 
 
 SCALE = "The scale of the Old Mint was cast by Ana Dorrit in Pellworth. {passage} stays as it stands."
@@ -47,12 +56,12 @@ def test_a_file_of_questions_is_written_and_asked(tmp_path):
     told = [instruction(p.text) for p in folder.read()[1]]
     assert PASSAGE in told[0] and "{passage}" not in told[0] and told[1].count("{passage}") == 1
     answers = (
-        "1. Who designed the Long Prism? | Ilse Korvin.",
-        "Where did Ana Dorrit cast the scale of the Old Mint? | Pellworth",
-        "Who built the tower? | Karl",
+        "Who designed the Long Prism? Answer: Ilse Korvin.",
+        "Where did Ana Dorrit cast the scale of the Old Mint? Answer: Pellworth",
+        "Who built the tower? Answer: Karl",
     )
     model = Scripted(answers=dict(zip(told, answers, strict=True))).create(Folder().build(0), seed=0)
-    written = write(folder, model)
+    written = write(folder, model, tries=1)
     assert [line["answer"] for line in written.lines] == ["Ilse Korvin", "Pellworth"] and (written.passages, written.asked_about) == (3, 2)
     assert written.left_out == {"answer that does not stand in the passage": 1}
     written.save(tmp_path / "own.jsonl")
@@ -66,5 +75,5 @@ def test_a_file_of_questions_is_written_and_asked(tmp_path):
 def test_nothing_of_use_is_an_error_that_says_what_came_back(tmp_path):
     (tmp_path / "prism.txt").write_text(PASSAGE)
     model = Scripted(default="The prism is nice.").create(Folder().build(0), seed=0)
-    with pytest.raises(UserError, match=r"no line had the form QUESTION \| ANSWER; its first text was 'The prism is nice\.'"):
-        write(Folder(path=tmp_path), model)
+    with pytest.raises(UserError, match=r"no question with a line 'Answer:' after it \(1\); its first text was 'The prism is nice\.'"):
+        write(Folder(path=tmp_path), model, tries=1)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tolman.cli_documents import add, ask, forget, teach
+from tolman.cli_documents import add, ask, forget, questions, teach
 from tolman.cli_parts import err, out, parse_setting, run_plan
 from tolman.core.discovery import FOLDERS, names, summary
 from tolman.core.errors import UserError, suggest
@@ -153,7 +153,10 @@ def run_again(ids: list[str], seeds: int | None, folder: str) -> None:
 @app.command()
 def audit(
     docs: Annotated[Path, typer.Argument(help="A folder of documents (txt, md, html, pdf, docx, jsonl), or one file.")],
-    model: Annotated[str, typer.Option(help="A model of `tolman list`, or a folder: an artifact of a store, or what transformers reads.")],
+    model: Annotated[
+        str,
+        typer.Option(help="One of `tolman list` (hf comes with Tolman), or a folder: an artifact of a store, or what transformers reads."),
+    ] = "hf",
     questions: Annotated[Path | None, typer.Option(help="Your own questions as JSON lines, instead of those built by rules.")] = None,
     scoring: Annotated[str, typer.Option(help="How an answer is judged: exact (it is written) or choice (among candidates).")] = "exact",
     set_: Annotated[list[str] | None, typer.Option("--set", metavar="PART.FIELD=VALUE", help="Change a field, such as dataset.asked=50; repeatable.")] = None,
@@ -195,7 +198,10 @@ def audit(
 @app.command()
 def compare(
     docs: Annotated[Path, typer.Argument(help="A folder of documents (txt, md, html, pdf, docx, jsonl), or one file.")],
-    model: Annotated[str, typer.Option(help="A model of `tolman list`, or a folder: an artifact of a store, or what transformers reads.")],
+    model: Annotated[
+        str,
+        typer.Option(help="One of `tolman list` (hf comes with Tolman), or a folder: an artifact of a store, or what transformers reads."),
+    ] = "hf",
     questions: Annotated[Path | None, typer.Option(help="Your own questions as JSON lines, instead of those built by rules.")] = None,
     scoring: Annotated[str, typer.Option(help="How an answer is judged: exact (it is written) or choice (among candidates).")] = "exact",
     set_: Annotated[
@@ -258,7 +264,7 @@ def export(
     out.print(write(folder, to, to_folder), soft_wrap=True, markup=False)
 
 
-for verb in (teach, ask, add, forget):
+for verb in (questions, teach, ask, add, forget):
     app.command()(verb)
 
 

@@ -105,3 +105,32 @@ def forget(
     )
     if done.in_weights:
         out.print(done.weights(directory), soft_wrap=True, markup=False)
+
+
+def questions(
+    docs: Annotated[Path, typer.Argument(help="A folder of documents, or one file.")],
+    file: Annotated[Path, typer.Option("--out", metavar="FILE", help="The file of JSON lines to write; an existing one is never overwritten.")],
+    model: Annotated[str, typer.Option(help="What writes them: a model of `tolman list`, or a folder.")] = "hf",
+    tries: Annotated[int, typer.Option(min=1, help="So many tries at a question for each passage; what cannot be checked is not kept.")] = 4,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="PART.FIELD=VALUE", help="Change a field, such as model.url=...; repeatable.")] = None,
+    json_: Annotated[bool, typer.Option("--json", help="Print one JSON object, and nothing else, on standard output.")] = False,
+) -> None:
+    """Have a model write questions about your documents, to read, mend and give to audit, compare or teach with --questions."""
+    from tolman.app.audit import model_at
+    from tolman.app.questions import write
+    from tolman.datasets.folder import Folder
+
+    settings = dict(parse_setting(s) for s in set_ or [])
+    fields = {part: {k.partition(".")[2]: v for k, v in settings.items() if k.startswith(f"{part}.")} for part in ("model", "dataset")}
+    folder, chosen = Folder(path=docs, **fields["dataset"]), model_at(model, fields["model"])
+    if file.exists():
+        raise UserError(f"{file} exists and is not overwritten; name another file with --out")
+    written = write(folder, chosen.create(Folder().build(0), seed=0), tries=tries)  # type: ignore[attr-defined]
+    written.save(file)
+    if json_:
+        return typer.echo(json.dumps({"out": str(file), "questions": len(written.lines), "passages": written.passages, "passages_asked": written.asked_about,
+                                      "left_out": dict(written.left_out)}))  # fmt: skip
+    out.print(f"{file}: {len(written.lines)} questions about {written.asked_about} of {written.passages} passages", soft_wrap=True, markup=False)
+    for why, n in written.left_out.items():
+        out.print(f"not kept: {n} ({why})", markup=False)
+    out.print(f"read and mend them, then: tolman compare {docs} --questions {file}", soft_wrap=True, markup=False)

@@ -7,7 +7,7 @@ names something of the passage, and is not nearly the same as one before. Which 
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -20,6 +20,7 @@ from tolman.datasets.folder import Folder
 
 MOST_WORDS = 12
 """Longest answer."""
+UNREAD = "no question with a line 'Answer:' after it"
 ALIKE = 0.8
 """Two questions that share this much of their words (Jaccard) are nearly the same."""
 
@@ -44,25 +45,24 @@ class Written:
             raise UserError(f"cannot write {path}: {error.strerror}") from error
 
 
-def write(folder: Folder, model: LiveModel, *, most: int = 4, max_tokens: int = 160) -> Written:
-    """Up to `most` questions about each passage. Raises UserError where none can be kept, saying what came back."""
+def write(folder: Folder, model: LiveModel, *, tries: int = 4, temperature: float = 0.5, max_tokens: int = 80, seed: int = 0) -> Written:
+    """What is kept of `tries` questions about each passage. Raises UserError where nothing is, saying what came back."""
     _, passages = folder.read()
     prompts = [Prompt(instruction(p.text)) for p in passages]
-    texts = [written[0].text for written in model.generate(prompts, max_tokens=max_tokens)]
+    drawn = model.generate(prompts, max_tokens=max_tokens, samples=tries, temperature=temperature if tries > 1 else 0.0, seed=seed)
     lines: list[dict[str, Any]] = []
     left_out: Counter[str] = Counter()
-    for passage, text in zip(passages, texts, strict=True):
-        mine = 0
-        for question, answer in pairs(text):
-            why = "more than asked for" if mine == most else fault(question, answer, passage.text, lines)
-            if why:
+    for passage, texts in zip(passages, drawn, strict=True):
+        for text in texts:
+            found = pair(text.text)
+            if why := fault(*found, passage.text, lines) if found else UNREAD:
                 left_out[why] += 1
-                continue
-            mine += 1
-            lines.append({"prompt": question, "answer": answer, "kind": "asked", "support": [passage.id], "fact": passage.id})
+            else:
+                question, answer = found or ("", "")
+                lines.append({"prompt": question, "answer": answer, "kind": "asked", "support": [passage.id], "fact": passage.id})
     if not lines:
-        first = next((text for text in texts if text.strip()), "")
-        reasons = "; ".join(f"{why} ({n})" for why, n in left_out.items()) or "no line had the form QUESTION | ANSWER"
+        first = next((text.text for texts in drawn for text in texts if text.text.strip()), "")
+        reasons = "; ".join(f"{why} ({n})" for why, n in left_out.items())
         raise UserError(f"the model wrote no question that can be kept: {reasons}; its first text was {first[:200]!r}")
     return Written(tuple(lines), left_out, len(passages), len({line["fact"] for line in lines}))
 
@@ -73,12 +73,10 @@ def instruction(passage: str) -> str:
     return prompt.replace("{passage}", " ".join(passage.split())).rstrip("\n")
 
 
-def pairs(text: str) -> Iterator[tuple[str, str]]:
-    """The lines of the form "QUESTION? | ANSWER", numbers and bullets before them left out; up to where the model goes on to a passage of its own."""
-    for line in text.split("\nPassage:")[0].splitlines():
-        found = re.fullmatch(r"\s*(?:[-*•]|\d+[.)])?\s*(.+\?)\s*\|\s*(\S.*?)\s*", line)
-        if found:
-            yield " ".join(found[1].split()), " ".join(found[2].split()).strip(" .\"'")
+def pair(text: str) -> tuple[str, str] | None:
+    """Question and answer of "QUESTION? Answer: ANSWER", as the prompt has them; what comes after the answer's line is the model going on by itself."""
+    found = re.match(r"\s*(?:Question:)?\s*(.+?\?)\s*Answer:[ \t]*(\S.*)", text)
+    return (" ".join(found[1].split()), " ".join(found[2].split()).strip(" .\"'")) if found else None
 
 
 def fault(question: str, answer: str, passage: str, before: Sequence[Mapping[str, Any]]) -> str:
