@@ -20,6 +20,7 @@ from tolman.core.data import Corpus, Document, Generation, Prompt
 from tolman.core.errors import UserError
 from tolman.core.packing import Batch, Example
 from tolman.models import _adapter, _attention, _pretrained
+from tolman.models._contents import contents
 from tolman.models._draw import generator, pick
 from tolman.models._forest import READ_TOKENS, Forest, Reader, as_bias, common_prefix, groups
 from tolman.models._loss import linear_cross_entropy
@@ -45,6 +46,11 @@ class Hf(Component):
     """Where to run: cpu, cuda, cuda:1, mps."""
 
     example: ClassVar[dict[str, Any]] = {"path": RANDOM, "dtype": "float32"}
+
+    def identity(self) -> dict[str, Any]:
+        """For folders the bytes of their files stand for their place."""
+        folders = {name: Path(given).expanduser() for name in ("path", "adapter") if (given := getattr(self, name)) not in (None, RANDOM)}
+        return super().identity() | {name: f"contents {contents(folder)}" for name, folder in folders.items() if folder.is_dir()}
 
     def create(self, corpus: Corpus, *, seed: int) -> "HfModel":
         """The model as it was published (with `adapter` merged in). `random`: with the words of `corpus`, and weights that depend on `seed`."""
@@ -115,7 +121,7 @@ class HfModel:
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of rendered texts."""
-        return self.tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
+        return self.template.encode(texts)[0]
 
     def examples(self, documents: Sequence[Document]) -> list[Example]:
         """Each document as the template writes it, so that asking with its beginning goes on as training did, and weight 1 on the tokens that reach into its targets.
@@ -123,9 +129,8 @@ class HfModel:
         A document that is a target as a whole ends with the end token. What follows the last target cannot change the loss and is left out.
         """
         out = []
-        texts, at = [self.template.document(d.text) for d in documents], len(self.template.begin)
-        encoded = self.tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True) if texts else {"input_ids": [], "offset_mapping": []}
-        for document, token, offsets in zip(documents, encoded["input_ids"], encoded["offset_mapping"], strict=True):
+        at = len(self.template.begin)
+        for document, token, offsets in zip(documents, *self.template.encode([self.template.document(d.text) for d in documents]), strict=True):
             spans = ((0, len(document.text)),) if document.targets is None else document.targets
             weight = [float(any(start < at + b and end > at + a and end > start for a, b in spans)) for start, end in offsets]
             if document.targets is None:
@@ -137,6 +142,12 @@ class HfModel:
             if end > 1:
                 out.append(Example(np.asarray(token[:end], np.int64), np.asarray(weight[:end], np.float32)))
         return out
+
+    def continued(self, prompt: Prompt, ids: Sequence[int]) -> Example:
+        """What it reads for `prompt` and then the tokens `ids` (of a `Generation`), weight 1 on these."""
+        (read,) = self.encode([self.render(prompt)])
+        self._check_room(len(read), len(ids))
+        return Example(np.asarray([*read, *ids], np.int64), np.repeat(np.asarray([0.0, 1.0], np.float32), (len(read), len(ids))))
 
     # -- training --------------------------------------------------------------------------------------------------------------
 
@@ -195,7 +206,7 @@ class HfModel:
         texts = [self.render(p) for p in prompts]
         own = self.encode(texts)
         owner = [(i, j) for i, row in enumerate(continuations) for j in range(len(row))]
-        whole = self.encode([texts[i] + self.template.separator(prompts[i]) + continuations[i][j] for i, j in owner])
+        whole = self.encode([texts[i] + self.template.separator(prompts[i]) + self.template.plain(continuations[i][j]) for i, j in owner])
         rows: list[list[tuple[int, list[int], int]]] = [[] for _ in prompts]
         for (i, j), ids in zip(owner, whole, strict=True):
             begin = common_prefix([own[i], ids])
@@ -278,7 +289,7 @@ class HfModel:
             logit_NV = reader.read([written[i][-1] for i in alive], [tips[i] for i in alive], range(len(alive)))
             for n, i in enumerate(alive):
                 tips[i] = read + n
-        return [Generation(self._decode(ids, one_line), len(ids), n, end) for ids, n, end in zip(written, nats, ended, strict=True)]
+        return [Generation(self._decode(ids, one_line), len(ids), n, end, ids=tuple(ids)) for ids, n, end in zip(written, nats, ended, strict=True)]
 
     def _decode(self, ids: Sequence[int], one_line: bool) -> str:
         """The text of `ids`, without the space that parts it from the prompt."""
