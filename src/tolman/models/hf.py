@@ -58,7 +58,8 @@ class Hf(Component):
             return HfModel(self, *_pretrained.random(corpus, self.torch_dtype(), seed))
         network, tokenizer = _pretrained.load(self.path, torch.float32 if self.adapter else self.torch_dtype())
         if self.adapter:
-            network = _pretrained.with_adapter(network, Path(self.adapter).expanduser()).merge_and_unload().to(self.torch_dtype())
+            network = _pretrained.with_adapter(network, Path(self.adapter).expanduser())
+            network = (network if _adapter.learned_tokens(network) else network.merge_and_unload()).to(self.torch_dtype())
         return HfModel(self, network, tokenizer)
 
     def load(self, folder: Path) -> "HfModel":
@@ -97,13 +98,12 @@ class HfModel:
         self.device = torch.device(spec.device)
         _attention.use(network, spec.device)
         self.network = network.to(self.device)
-        self.context_tokens = context_tokens(network.config)
         self._as_published = self._versions()
         self._with_line_break: Tensor | None = None
 
     @property
     def network(self) -> Any:
-        """The network, with a PEFT adapter around it if there is one."""
+        """The network, with a PEFT adapter around it if there is one. `learned` positions of a cartridge stand before every text."""
         return self._network
 
     @network.setter
@@ -112,6 +112,8 @@ class HfModel:
             _adapter.fuse(network)
         self._network = network
         self.sizes = Sizes.of(network)
+        self.learned = _adapter.learned_tokens(network)
+        self.context_tokens = context_tokens(network.config) - self.learned
 
     # -- what it reads ---------------------------------------------------------------------------------------------------------
 
@@ -155,14 +157,14 @@ class HfModel:
         """Sum over the batch of weight x next-token loss in nats, divided by the number of weighted tokens. Examples that share a row are blind to one another."""
         hidden_ND, target_N, weight_N = self._hidden(batch)
         price = self.sizes.training_flops if torch.is_grad_enabled() else self.sizes.flops
-        self.meter.add(Cost(tokens=batch.tokens, flops=price(batch.token.size, batch.token.shape[1], len(hidden_ND))))
+        self.meter.add(Cost(tokens=batch.tokens, flops=price(batch.token.size, batch.token.shape[1] + self.learned, len(hidden_ND))))
         return linear_cross_entropy(hidden_ND, self._head(), target_N, weight_N / len(weight_N))
 
     def logits(self, batch: Batch) -> Tensor:
         """Logits (N, V), float32 and differentiable, of the tokens that have a weight, row by row."""
         hidden_ND, _, _ = self._hidden(batch)
         price = self.sizes.training_flops if torch.is_grad_enabled() else self.sizes.flops
-        self.meter.add(Cost(tokens=batch.tokens, flops=price(batch.token.size, batch.token.shape[1], len(hidden_ND))))
+        self.meter.add(Cost(tokens=batch.tokens, flops=price(batch.token.size, batch.token.shape[1] + self.learned, len(hidden_ND))))
         return F.linear(hidden_ND, self._head()).float()
 
     def matrices(self) -> list[torch.nn.Parameter]:
@@ -177,8 +179,10 @@ class HfModel:
         begins = F.pad(segment_BT[:, 1:] != segment_BT[:, :-1], (1, 0), value=True)
         position_BT = index_T - torch.where(begins, index_T, 0).cummax(1).values
         mask_BTT = (segment_BT[:, :, None] == segment_BT[:, None, :]) & (index_T[:, None] >= index_T)
-        bias = as_bias(mask_BTT, self._base().dtype)[:, None]
-        hidden_BTD = self._base().base_model(input_ids=token_BT, position_ids=position_BT, attention_mask=bias, use_cache=False).last_hidden_state
+        bias = as_bias(F.pad(mask_BTT, (self.learned, 0), value=True), self._base().dtype)[:, None]
+        cache = _adapter.learned_cache(self.network, len(token_BT))
+        read = {"input_ids": token_BT, "position_ids": position_BT + self.learned, "attention_mask": bias}
+        hidden_BTD = self._base().base_model(**read, past_key_values=cache, use_cache=cache is not None).last_hidden_state
         wanted = weight_BT[:, 1:] != 0
         return hidden_BTD[:, :-1][wanted], target_BT[:, 1:][wanted], weight_BT[:, 1:][wanted]
 
@@ -216,7 +220,7 @@ class HfModel:
         asked = [i for i, row in enumerate(rows) if row]
         shared = {i: common_prefix([ids[: begin - 1] for _, ids, begin in rows[i]]) for i in asked}
         stems = [rows[i][0][1][: shared[i]] for i in asked]
-        reader = Reader(self.network, self._book)
+        reader = Reader(self._base(), self._book, _adapter.learned_cache(self.network, 1))
         start = common_prefix(stems) if stems else 0
         reader.extend_prefix(stems[0][:start] if stems else [])
         for group in groups(stems, [sum(len(ids) - shared[i] for _, ids, _ in rows[i]) for i in asked], READ_TOKENS):
@@ -247,7 +251,7 @@ class HfModel:
         own = self.encode(texts)
         for ids in own:
             self._check_room(len(ids), max_tokens)
-        reader = Reader(self.network, self._book)
+        reader = Reader(self._base(), self._book, _adapter.learned_cache(self.network, 1))
         stems = [ids[:-1] for ids in own]
         start = common_prefix(stems) if stems else 0
         reader.extend_prefix(stems[0][:start] if stems else [])

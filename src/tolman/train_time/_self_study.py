@@ -5,6 +5,7 @@ Shapes: N tokens of answers, V vocabulary.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.resources import files
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -23,7 +24,6 @@ from tolman.train_time._writing import Overheard
 
 ROW_TOKENS = 128
 """Rows of a batch are about this long, or as long as its longest example."""
-ASK = "Write one short question that the text answers, and nothing else. What is the question?"
 QUESTION_TOKENS = 40
 
 
@@ -47,8 +47,8 @@ class SelfStudy(Component):
     """The fields of what is studied: which prompts, how many documents before them, how the teacher answers."""
 
     prompts: Literal["continuations", "questions", "practice", "written"] = "continuations"
-    """On what: beginnings of the documents, to be continued; questions about them that the model writes itself; the corpus's practice questions; or the beginnings of what
-    `augment` writes, such as reversals."""
+    """On what: beginnings of the documents, to be continued; questions about them that the model writes itself (after the examples in prompts/question.txt); the
+    corpus's practice questions; or the beginnings of what `augment` writes, such as reversals."""
     augment: Nested | None = None
     """Who proposes what to answer, for `written`, such as `augment/local`. It is shown documents only."""
     documents: int | None = Field(4, ge=1)
@@ -90,7 +90,8 @@ class SelfStudy(Component):
                 cuts = rng(seed, "self-study", "cuts", d.id).permutation(max(0, len(words) - 1))[: self.each]
                 yield from ((" ".join(words[: 1 + cut]), (d.id,)) for cut in cuts.tolist())
         elif self.prompts == "questions":
-            about = [Prompt(ASK, (d.text,)) for d in shown.documents]
+            ask = files("tolman.train_time").joinpath("prompts", "question.txt").read_text(encoding="utf-8").rstrip()
+            about = [Prompt(ask.replace("{document}", d.text.replace("\n", " "))) for d in shown.documents]
             for d, row in zip(shown.documents, model.generate(about, max_tokens=QUESTION_TOKENS, samples=self.each, **how), strict=True):
                 yield from ((text, (d.id,)) for text in dict.fromkeys(g.text.strip() for g in row) if text.endswith("?"))
         else:
