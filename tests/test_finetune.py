@@ -189,11 +189,10 @@ def test_what_split_maps_learned_is_saved(tmp_path):
     assert same(weights(spec.load(tmp_path / "trained")), weights(live)) and not same(weights(live), weights(spec.create(world(), seed=0)))
 
 
-def test_a_second_adapter_is_refused():
+def test_subspaces_of_an_adapted_model_are_refused():
     live, _ = trained(LORA)
-    for method in (LORA, OSF):
-        with pytest.raises(UserError, match="was trained with one before"):
-            method.train(live, world(), seed=0, checkpoints=MemoryCheckpoints(), watch=Silent())
+    with pytest.raises(UserError, match="was trained with one before"):
+        OSF.train(live, world(), seed=0, checkpoints=MemoryCheckpoints(), watch=Silent())
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_state_before():

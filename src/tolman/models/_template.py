@@ -30,9 +30,9 @@ class Template:
         self.end: int = tokenizer.eos_token_id
         turn_ends = (tokenizer.convert_tokens_to_ids(t) for t in ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", _DOCUMENT_MARK) if t in vocabulary)
         self.ends = {i for i in (self.end, tokenizer.pad_token_id, *turn_ends) if i is not None}
-        special = {*tokenizer.all_special_tokens, *(str(t) for t in tokenizer.added_tokens_decoder.values() if t.special)}
-        longest_first = sorted((t for t in special if len(t) > 1), key=len, reverse=True)
-        self._special = re.compile(f"(?=(?:{'|'.join(map(re.escape, longest_first))}))(.)" if longest_first else r"(?!)()", re.DOTALL)
+        added = {str(t) for t in (*tokenizer.get_added_vocab(), *tokenizer.all_special_tokens)}
+        marks = [re.escape(t) for t in sorted(added, key=len, reverse=True) if len(t) > 1 and not t.isspace() and not t.isalnum()]
+        self._special = re.compile(f"(?=(?:{'|'.join(marks)}))(.)" if marks else r"(?!)()", re.DOTALL | re.IGNORECASE)
 
     def document(self, text: str) -> str:
         """A document as it is trained on; its beginnings are prompts without documents."""

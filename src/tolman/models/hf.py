@@ -88,6 +88,8 @@ class HfModel:
     """A live `Hf`. Each text's log-probabilities are those of a plain forward pass over it (a test compares them); what texts share is read once."""
 
     causal = True
+    many_lines = True
+    """Its `generate` can go on after a line break (`one_line=False`)."""
     marks: ClassVar[dict[str, int]] = {}
 
     def __init__(self, spec: Hf, network: Any, tokenizer: Any) -> None:
