@@ -27,7 +27,7 @@ _TRACES = {"quick": 1, "small": 8}
 def cells(scale: str, seeds: Sequence[int]) -> list[Cell]:
     """Each model untrained (closed book, and with everything in context), fine-tuned, and trained on traces that it wrote about each document."""
     world, out = Syllogisms(items=_ITEMS[scale]), []
-    thinks = Traces(how="instruct", traces=_TRACES[scale], window=2, related=1, max_tokens=80)
+    thinks = Traces(how="instruct", traces=_TRACES[scale], window=2, related=1, temperature=0.3, max_tokens=80)
     for seed in seeds:
         for model in MODELS:
             trainings: dict[str, Component] = {UNTRAINED: Untrained(), TUNED: tuned(scale), AUGMENTED: augmented(scale, augment=thinks)}
