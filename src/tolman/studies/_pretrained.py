@@ -20,7 +20,7 @@ from tolman.train_time.finetune import Finetune
 from tolman.train_time.untrained import Untrained
 
 _READER = files("tolman.models").joinpath("reader", "adapter_model.safetensors").is_file()
-MODELS: dict[str, Component] = {"base": Hf()} | ({"reader": Hf(adapter="reader")} if _READER else {})
+MODELS: Mapping[str, Component] = {"base": Hf()} | ({"reader": Hf(adapter="reader")} if _READER else {})
 """Name -> model: the embedded one as it was published, and with the adapter that teaches it to use its context, where that comes with the package."""
 UNTRAINED, TUNED, AUGMENTED = "untrained", "fine-tuned", "augmented by itself"
 CONTEXT = "everything in context"

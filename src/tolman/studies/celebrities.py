@@ -10,6 +10,7 @@ from typing import Any
 from tolman.augment.global_ import Global
 from tolman.augment.local import Local
 from tolman.core.component import Component
+from tolman.core.stats import Estimate
 from tolman.datasets.celebrities import Celebrities
 from tolman.run.cell import Cell
 from tolman.run.frames import Frames
@@ -85,8 +86,9 @@ def c32(frames: Frames) -> Outcome:
     """Of the base's augmentations: the prompt that names the task surely beats the one that does not on the kind that the narrow one is made for, and surely beats the narrow one
     on the other kind. Local and global are compared over both."""
 
-    def better(first: str, second: str, kind: str | tuple[str, ...]) -> Any:
-        return difference(*(select(frames, training=label("base", t), asking=CLOSED, kind=kind) for t in (first, second)))
+    def better(first: str, second: str, kind: str | tuple[str, ...]) -> Estimate:
+        asked_first, asked_second = (select(frames, training=label("base", t), asking=CLOSED, kind=kind) for t in (first, second))
+        return difference(asked_first, asked_second)
 
     both = better(AUGMENTED, GLOBAL, REVERSAL)
     told = ", ".join(

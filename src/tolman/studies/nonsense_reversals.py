@@ -6,6 +6,7 @@ fine-tuning back is compared by what is left of general knowledge.
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from tolman.core.component import Component
 from tolman.core.stats import Estimate, estimate
@@ -47,7 +48,7 @@ DISTILLED, REAL = "distilled", ", everyday nouns"
 ORACLE = "retrieval, oracle + 3"
 HELD = {"replay": {"replay": 0.3}, "KL to the base": {"kl": 1.0}, "L2 to the base": {"l2": 0.01}}
 """What holds fine-tuning back -> the fields that do."""
-_SIZES = {"quick": {"facts": 20, "dimensions": 10, "copies": 4}, "small": {"facts": 60, "dimensions": 28, "copies": 6}}
+_SIZES: dict[str, dict[str, Any]] = {"quick": {"facts": 20, "dimensions": 10, "copies": 4}, "small": {"facts": 60, "dimensions": 28, "copies": 6}}
 _SUBSPACE = "orthogonal subspace"
 CHANCE = 0.5
 

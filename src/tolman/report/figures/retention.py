@@ -58,7 +58,7 @@ def draw(rows: pl.DataFrame) -> alt.ConcatChart:
     return alt.concat(*charts, columns=2).properties(usermeta={"left": 75, "gap": 110}, title=_theme.heading(__doc__, subtitle, 2 * WIDTH_PX + 60))
 
 
-def _panel(rows: pl.DataFrame, panel: str) -> alt.LayerChart:
+def _panel(rows: pl.DataFrame, panel: str) -> alt.LayerChart | alt.FacetChart:
     part = rows.filter(pl.col("panel") == panel)
     trainings = rows["training"].unique(maintain_order=True).to_list()
     shape = alt.Scale(domain=trainings, range=[_theme.SHAPES[i % len(_theme.SHAPES)] for i in range(len(trainings))])
