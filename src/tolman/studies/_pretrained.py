@@ -1,5 +1,6 @@
 """What the studies of pretrained models share: the models, the trainings, the ways of asking, and rules that several of them use."""
 
+import math
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
@@ -86,8 +87,8 @@ def reversal_curse(frames: Frames, model: str, forward: tuple[str, ...], reversa
 
 
 def kept(frames: Frames, training: str, measure: str = "general_nats") -> Estimate:
-    """Mean over seeds of how much worse general prose (nats per token), or how many points fewer general questions, the training left."""
+    """Mean over seeds of how much worse general prose (nats per token), or how many points fewer general questions, the training left; nan if unknown."""
     sign = 1.0 if measure == "general_nats" else -1.0
     mine = frames.cells.filter(training=training).unique("train_fingerprint").sort("seed")
-    values = [sign * (after - before) for after, before in mine.select(measure, f"{measure}_before").iter_rows()]
+    values = [math.nan if after is None else sign * (after - before) for after, before in mine.select(measure, f"{measure}_before").iter_rows()]
     return estimate(values, clusters=range(len(values)), seeds=mine["seed"].to_list(), bounds=None)
