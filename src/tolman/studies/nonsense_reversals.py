@@ -122,7 +122,8 @@ def c17(frames: Frames) -> Outcome:
 
 
 def c24(frames: Frames) -> Outcome:
-    """Writing and training on it >= 10 times the fine-tuning alone; then asking costs what it costs after that (<= 1.05); retrieval trains nothing and costs >= 2 times as much to ask."""
+    """Writing and training on it >= 10 times the fine-tuning alone; then asking costs what it costs after that (<= 1.05); retrieval trains nothing and costs >= 2 times as much
+    to ask."""
 
     def flops(training: str, asking: str) -> dict[str, list[float]]:
         mine = frames.cells.filter(training=label("base", training), asking=asking).sort("seed")
