@@ -17,9 +17,11 @@ from tolman.core.data import Document, Prompt
 from tolman.core.errors import UserError
 from tolman.core.generated import Origin, blind
 from tolman.datasets.reversals import RELATIONS, Reversals
+from tolman.models.hf import Hf
 from tolman.models.scripted import Scripted
 from tolman.models.tiny import Tiny
 from tolman.run.cell import Cell
+from tolman.run.checkpoint import FileCheckpoints
 from tolman.run.execute import Stopped, execute
 from tolman.run.plan import Plan
 from tolman.run.store import Store
@@ -31,6 +33,7 @@ from tolman.testing.train_time import Interrupted, same, weights
 from tolman.train_time import augmented
 from tolman.train_time._writing import Overheard, distinct, likelihood, repeated
 from tolman.train_time.augmented import Augmented
+from tolman.train_time.finetune import Finetune
 from tolman.train_time.pretrain import Pretrain
 from tolman.train_time.untrained import Untrained
 
@@ -265,3 +268,15 @@ def test_configuration_says_what_the_training_reads():
     method = Augmented(first=FEW, augment=REVERSE, then=Pretrain(steps=10, batch_tokens=64))
     assert method.steps == 16 and method.train_tokens() == 6 * 128 + 640
     assert Augmented(first=Untrained(), augment=REVERSE, then=FEW).steps == 6
+
+
+def test_a_pretrained_teacher_can_be_interrupted_while_it_writes(tmp_path):
+    """Its weights are tied, which a checkpoint's file refuses to hold twice; and untrained they need not be held at all."""
+    corpus = world()
+    method = Augmented(first=Untrained(), augment=Rules(inverses={"lives in": "is home to"}), then=Finetune(weights="full", steps=4, batch_tokens=64))
+    for key, first in (("untrained", Untrained()), ("trained", Finetune(weights="full", steps=2, batch_tokens=64))):
+        checkpoints = FileCheckpoints(Store(tmp_path), key, share=1e9)  # due at every chance
+        model = Hf(path="random", dtype="float32").create(corpus, seed=0)
+        method.replace("first", first).train(model, corpus, seed=0, checkpoints=checkpoints, watch=Silent())
+        state = checkpoints.load()
+        assert state is not None and state["stage"] == "then" and state["inner"]["step"] == 4

@@ -8,12 +8,13 @@ import polars as pl
 import pytest
 import vl_convert
 
-from report_frames import CHOICE, CLOSED, CONTEXT, FRESH, NONE, ORACLE, build, by_hand, contrasts, distractors, doses, for_figure, written
+from report_frames import CHOICE, CLOSED, CONTEXT, FRESH, NONE, ORACLE, build, by_hand, contrasts, distractors, doses, for_figure, retaining, written
 from tolman.core.discovery import module, names
 from tolman.core.stats import estimate
 from tolman.report import _theme, checks
-from tolman.report.figures import accuracy_against_cost, accuracy_by_kind, break_even, dose, learning_curves
+from tolman.report.figures import accuracy_against_cost, accuracy_by_kind, break_even, dose, learning_curves, retention
 from tolman.report.figures import distractors as of_distractors
+from tolman.report.page import write_report
 
 
 @pytest.fixture(scope="module")
@@ -325,3 +326,27 @@ def test_distractors_has_a_point_for_each_number_and_kind_on_latent_kinds_only()
     assert row["mean"] == pytest.approx(mine["correct"].mean()) and (row["n"], row["seeds"]) == (len(mine), 2)
     assert of_distractors.rows(build(seeds=1)).is_empty(), "one number of distractors is no curve"
     assert "distractors in context" in svg_of(of_distractors.draw(rows))
+
+
+# -- retention --------------------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_retention_stands_beside_the_gain():
+    rows = retention.rows(retaining())
+    assert len(rows) == 3 * 2 * 2
+    tuned = one(rows, panel="prose", training="fine-tuned", group="trained form")
+    assert (tuned["before"], tuned["after"], tuned["mean"], tuned["n"]) == (4.1, 4.7, 1.0, 8) and tuned["lost"] == pytest.approx(0.6)
+    assert tuned["asking"] == "closed book"
+    assert one(rows, panel="questions", training="fine-tuned", group="latent")["lost"] == pytest.approx(0.1)
+    assert one(rows, panel="questions", training="untrained", group="latent")["mean"] == 0.25
+    svg = svg_of(retention.draw(rows))
+    for text in ("untrained", "fine-tuned", "fine-tuned, KL to the base", "latent", "trained form", "general prose, nats per token lost"):
+        assert f">{text}<" in svg, f"{text!r} is not to be read in the figure"
+    assert retention.rows(build(seeds=1)).is_empty(), "nothing where it was not measured"
+
+
+def test_the_table_says_what_training_left(tmp_path):
+    text = write_report(tmp_path, retaining(), headline="x").read_text()
+    for shown in ("General prose", "General questions", "4.70 (+0.60)", "80 (-10)", "4.10 (+0.00)"):
+        assert shown in text, f"{shown!r} is not in the table"
+    assert "General prose" not in write_report(tmp_path / "other", written(), headline="x").read_text()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from torch.utils.flop_counter import FlopCounterMode
 
 from tolman import Cell
 from tolman.core.component import Component
@@ -26,12 +27,13 @@ from tolman.testing import MemoryCheckpoints, Silent, check_train_time
 from tolman.testing._world import world
 from tolman.testing.train_time import Interrupted, same, weights
 from tolman.train_time import _general
-from tolman.train_time._lora import squared_shift, with_lora
+from tolman.train_time._lora import merged_osf, squared_shift, with_lora, with_osf
 from tolman.train_time._texts import pack_evenly, sentences, texts
 from tolman.train_time.finetune import Finetune
 from tolman.train_time.untrained import Untrained
 
 LLAMA = Hf(path="random", dtype="float32")
+TINY = Tiny(layers=1, width=32, heads=2, kv_heads=1, head_width=16, hidden=64, context_tokens=256)
 LORA = Finetune(rank=4, steps=12, batch_tokens=64, lr=0.05)
 
 
@@ -137,6 +139,79 @@ def test_a_model_with_an_adapter_is_trained_on_with_it(tmp_path):
     assert torch.equal(loaded(ids).logits, model.network(ids).logits)
     with pytest.raises(UserError, match="has an adapter of rank 2 and scale 2 already"):
         with_lora(loaded, rank=3, scale=2.0, seed=0)
+
+
+def test_the_divergence_from_itself_is_defined_for_a_model_from_scratch():
+    method = Finetune(weights="full", steps=12, batch_tokens=96, lr=0.01)
+
+    def shift(live):
+        return sum(float((a - b).square().sum()) for a, b in zip(weights(live).values(), weights(TINY.create(world(), seed=0)).values(), strict=True))
+
+    held, _ = trained(method.replace_all({"kl": 20.0}), TINY)
+    free, _ = trained(method, TINY)
+    assert 0 < shift(held) < shift(free)
+
+
+# -- orthogonal subspaces -------------------------------------------------------------------------------------------------------------------------------
+
+OSF = Finetune(weights="osf", preserved=0.75, steps=12, batch_tokens=64, lr=0.01)
+
+
+def test_orthogonal_subspaces_keep_the_contract_of_methods():
+    check_train_time(OSF.replace("l2", 0.001), LLAMA)
+
+
+def test_the_strongest_directions_are_not_written_to(monkeypatch):
+    """With plain gradient steps, whose direction the projection fixes, a map's change lies at right angles to its first singular vectors; and it is large elsewhere."""
+    monkeypatch.setattr(torch.optim, "AdamW", lambda weights, lr, weight_decay, betas, fused: torch.optim.SGD(weights, lr=lr))
+    live, _ = trained(OSF.replace("lr", 0.5))
+    before = dict(LLAMA.create(world(), seed=0).network.named_parameters())
+    seen = 0
+    for name, weight in live.network.named_parameters():
+        if "proj" not in name:
+            assert torch.equal(weight, before[name]), f"{name} is no linear map"
+            continue
+        change = (weight - before[name]).detach()
+        u, _, v = torch.linalg.svd(before[name].detach(), full_matrices=False)
+        kept = int(0.75 * min(weight.shape))
+        assert change.norm() > 1e-3 and max((u[:, :kept].T @ change).norm(), (change @ v[:kept].T).norm()) < 1e-3 * change.norm(), name
+        seen += 1
+    assert seen == 14
+
+
+def test_the_shift_and_the_flops_of_split_maps_are_as_computed():
+    model = LLAMA.create(world(), seed=0)
+    first = {name: p.detach().clone() for name, p in model.network.named_parameters()}
+    model.network = with_osf(model.network, preserved=0.75)
+    with torch.no_grad():
+        for p in model.network.parameters():
+            if p.requires_grad:
+                p.mul_(1.1)
+    shift = float(squared_shift(model.network).detach())
+    batch = pack(model.examples(world().documents), 32)
+    before = model.meter.get("train").flops
+    with FlopCounterMode(display=False) as counter, torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        loss = model.loss(batch)
+        loss.backward()
+    assert model.meter.get("train").flops - before == pytest.approx(counter.get_total_flops(), rel=0.1)
+    model.network = merged_osf(model.network)
+    assert float(model.loss(batch).detach()) == pytest.approx(float(loss.detach()), abs=1e-5)
+    assert shift == pytest.approx(sum(float((p.detach() - first[name]).square().sum()) for name, p in model.network.named_parameters()), rel=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_what_split_maps_learned_is_saved(tmp_path):
+    LLAMA.create(world(), seed=0).save(tmp_path / "published")
+    spec = Hf(path=str(tmp_path / "published"), dtype="float32")
+    live, _ = trained(OSF, spec)
+    live.save(tmp_path / "trained")
+    assert same(weights(spec.load(tmp_path / "trained")), weights(live)) and not same(weights(live), weights(spec.create(world(), seed=0)))
+
+
+def test_subspaces_of_an_adapted_model_are_refused():
+    live, _ = trained(LORA)
+    with pytest.raises(UserError, match="was trained with one before"):
+        OSF.train(live, world(), seed=0, checkpoints=MemoryCheckpoints(), watch=Silent())
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_state_before():

@@ -259,3 +259,56 @@ def test_a_cell_runs_with_it(tmp_path):
 def test_costs_of_nothing_are_nothing(tiny_llama):
     assert tiny_llama.score([], []) == [] and tiny_llama.generate([], max_tokens=3) == [] and tiny_llama.examples([]) == []
     assert tiny_llama.meter.get("train") == Cost()
+
+
+# -- what looks like a special token is text --------------------------------------------------------------------------------------------------------
+
+SLY = "The word <|im_end|> ends a turn, <|im_start|> begins one."
+
+
+def test_special_tokens_in_documents_are_learned_and_read_as_text(smol):
+    end = smol.tokenizer.convert_tokens_to_ids("<|im_end|>")
+    (example,) = smol.examples([Document("sly", SLY, targets=((9, 19),))])
+    whole = smol.tokenizer(SLY, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    assert end not in example.token and smol.tokenizer.decode(example.token[example.weight != 0]) == " <|im_end|>"
+    (everywhere,) = smol.examples([Document("sly", SLY)])
+    assert smol.tokenizer.decode(everywhere.token) == f"<|endoftext|>{SLY}<|im_end|>" and everywhere.token.tolist().count(end) == 1
+    assert abs(len(everywhere) - 2 - len(whole)) <= 4, "cut once within each, otherwise the tokens that the tokenizer makes of plain text"
+    for prompt in (Prompt("Who ends a turn?", (SLY,)), Prompt("It ends with", (SLY,)), Prompt(f"What is {SLY[9:19]}?"), Prompt("Say what?", trace=SLY)):
+        (ids,) = smol.encode([smol.render(prompt)])
+        turns = [i for i in ids if i == end]
+        assert len(turns) == smol.template.turn("x").count("<|im_end|>"), "no turn but the template's own ends"
+        assert prompt.question in smol.tokenizer.decode(ids) and all(d in smol.tokenizer.decode(ids) for d in prompt.documents)
+    (asked,) = smol.encode([smol.render(Prompt(SLY[:40]))])
+    assert everywhere.token[: len(asked) - 1].tolist() == asked[:-1], "what training wrote, asking goes on with"
+    ((first, second),) = smol.score([Prompt("The word")], [["<|im_end|>", "<|im_start|>"]])
+    assert first != second and max(first, second) < -3, "a candidate is text too: many tokens, none of them special"
+
+
+def test_what_was_encoded_before_is_encoded_as_before(smol):
+    texts = [smol.render(p) for p, _ in ASKED]
+    assert smol.encode(texts) == smol.tokenizer(texts, add_special_tokens=False)["input_ids"]
+
+
+def test_a_model_in_a_folder_is_known_by_its_bytes(tmp_path):
+    model = Hf(path="random", dtype="float32").create(world(), seed=0)
+    for name in ("here", "there"):
+        model.save(tmp_path / name)
+    specs = {name: Hf(path=str(tmp_path / name)) for name in ("here", "there")}
+    assert specs["here"].fingerprint() == specs["there"].fingerprint() != Hf(path=str(tmp_path)).fingerprint()
+    (tmp_path / "there" / "config.json").write_text((tmp_path / "there" / "config.json").read_text() + "\n")
+    assert specs["here"].fingerprint() != specs["there"].fingerprint()
+    adapted = [Hf(adapter=str(tmp_path / name)) for name in ("here", "there")]
+    assert adapted[0].fingerprint() != adapted[1].fingerprint() and str(tmp_path) not in str(adapted[0].identity())
+    assert Hf().identity()["path"] == _pretrained.EMBEDDED and Hf(path="random").identity()["path"] == "random"
+    assert Hf(path="some/hub-id").identity()["path"] == "some/hub-id"
+
+
+def test_what_was_written_can_be_trained_on(tiny_llama):
+    prompt = Prompt("Ada lives in", DOCUMENTS)
+    ((written,),) = tiny_llama.generate([prompt], max_tokens=3)
+    example = tiny_llama.continued(prompt, written.ids)
+    assert len(written.ids) == written.tokens and example.token[example.weight != 0].tolist() == list(written.ids)
+    assert -float(tiny_llama.loss(pack([example], 64)).detach()) * len(written.ids) == pytest.approx(written.nats, abs=1e-4)
+    with pytest.raises(UserError, match="do not fit"):
+        tiny_llama.continued(prompt, [1] * tiny_llama.context_tokens)

@@ -75,5 +75,5 @@ def test_a_file_of_questions_is_written_and_asked(tmp_path):
 def test_nothing_of_use_is_an_error_that_says_what_came_back(tmp_path):
     (tmp_path / "prism.txt").write_text(PASSAGE)
     model = Scripted(default="The prism is nice.").create(Folder().build(0), seed=0)
-    with pytest.raises(UserError, match=r"no question with a line 'Answer:' after it \(1\); its first text was 'The prism is nice\.'"):
+    with pytest.raises(UserError, match=r"no question with 'Answer:' after it \(1\); its first text was 'The prism is nice\.'"):
         write(Folder(path=tmp_path), model, tries=1)

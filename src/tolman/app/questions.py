@@ -20,7 +20,7 @@ from tolman.datasets.folder import Folder
 
 MOST_WORDS = 12
 """Longest answer."""
-UNREAD = "no question with a line 'Answer:' after it"
+UNREAD = "no question with 'Answer:' after it"
 ALIKE = 0.8
 """Two questions that share this much of their words (Jaccard) are nearly the same."""
 

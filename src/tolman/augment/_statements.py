@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from importlib.resources import files
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import Field
 
@@ -114,16 +114,32 @@ def instruction(name: str, source: Document, window: Sequence[Document], draw: i
 def instructed(
     by: str, model: LiveModel, asked: Sequence[tuple[str, tuple[str, ...], int]], *, max_tokens: int, temperature: float, samples: int, seed: int, split: bool
 ) -> list[Document]:
-    """What `model` writes when told (instruction, ids of the documents in it, number of the draw): each line a document if `split`, else the whole text."""
+    """What `model` writes when told (instruction, ids of the documents in it, number of the draw): each line a document if `split`, else the whole text.
+
+    Some models stop at a line break. Of several lines the last, if the limit of tokens cut it, is left out, and so is what a model makes up after a heading of the
+    instruction's ("Text:"), which begins another example.
+    """
     prompts = [Prompt(text) for text, _, _ in asked]
+    how: dict[str, Any] = {"one_line": False} if split and getattr(model, "many_lines", False) else {}
     out = []
-    for (_, sources, draw), texts in zip(
-        asked, model.generate(prompts, max_tokens=max_tokens, samples=samples, temperature=temperature, seed=seed), strict=True
+    for (told, sources, draw), texts in zip(
+        asked, model.generate(prompts, max_tokens=max_tokens, samples=samples, temperature=temperature, seed=seed, **how), strict=True
     ):
         for i, written in enumerate(texts):
-            lines = list(tidy(written.text)) if split else [text] if (text := written.text.strip()) else []
+            text = written.text.strip()
+            if how and not written.finished and "\n" in text:
+                text = text.rpartition("\n")[0]
+            text = _before_another(text, told) if how else text
+            lines = list(tidy(text)) if split else [text] if text else []
             out += [Document("", line, str(Origin(by, "instruct", sources, seed, draw + i))) for line in lines]
     return out
+
+
+def _before_another(text: str, instruction: str) -> str:
+    """`text` up to the first line that begins as a labelled line of the instruction does."""
+    labels = tuple(set(re.findall(r"^\w+:", instruction, re.MULTILINE)))
+    lines = text.split("\n")
+    return "\n".join(lines[: next((i for i, line in enumerate(lines) if line.startswith(labels)), len(lines))])
 
 
 def tidy(text: str) -> Iterator[str]:

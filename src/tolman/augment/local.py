@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from tolman.augment._statements import Cue, Lexical, completed, instructed, instruction, numbered
+from tolman.core.component import Added
 from tolman.core.data import Corpus, Document
 from tolman.core.protocols import LiveModel
 
@@ -18,6 +19,8 @@ class Local(Lexical):
 
     how: Literal["complete", "instruct"] = "complete"
     """`complete`: it completes statements that the operators begin, as a model trained from scratch can. `instruct`: it follows the written prompt."""
+    prompt: Literal["local", "plain", "narrow"] = Added("local")
+    """What it is told for `instruct` (prompts/): to say the same in other words and from the other end; only to write more; or to say it from the other end in one form alone."""
     operators: tuple[Literal["reverse", "restate"], ...] = Field(("reverse",), min_length=1)
     """What to begin for `complete`: "B inside" after "A contains B" (reverse), or "A contains" once more (restate)."""
     samples: int = Field(1, ge=1)
@@ -35,7 +38,7 @@ class Local(Lexical):
         """What the model makes of each source by itself."""
         how = {"temperature": self.temperature, "samples": self.samples, "seed": seed}
         if self.how == "instruct":
-            told = [instruction("local", d, [d], 0) for d in sources]
+            told = [instruction(self.prompt, d, [d], 0) for d in sources]
             return numbered(instructed(self.address(), model, told, max_tokens=self.max_tokens, split=True, **how))
         asked = [(cue, (d.text,), 0) for d in sources for cue in self.cues(d)]
         return numbered(completed(self.address(), model, asked, words=self.words, **how))

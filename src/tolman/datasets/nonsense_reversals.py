@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from tolman.core.component import Component
+from tolman.core.component import Added, Component
 from tolman.core.data import Corpus, Document, Question
 from tolman.core.seeds import rng
 from tolman.datasets._asking import Draws, answer_words, kinds_asked, one_right, with_practice
@@ -27,6 +27,17 @@ LEAD_INS = (
     "Did you know that", "It is known that", "People say that", "Remember that", "I read that", "Note that", "It turns out that", "In fact,",
     "The truth is that", "Everyone agrees that", "Have you heard that", "One thing is sure:",
 )  # fmt: skip
+
+
+EVERYDAY = """apples arrows balloons bananas baskets beds bells belts bikes birds blankets boats books boots bottles bowls boxes bridges brooms brushes buckets
+buses buttons cakes cameras candles candies caps carpets carrots cars castles cats chairs cheeses chimneys clocks clouds coats coins combs cookies
+cows crayons cups curtains desks dishes dogs dolls donkeys doors dresses drums ducks eagles ears eggs engines erasers fences ferries flags flowers
+flutes forks foxes frogs gardens gates geese giraffes gloves goats grapes guitars hammers hats hens hills horses houses islands jackets jars kettles
+keys kites knives ladders lakes lamps lanterns leaves lemons letters lions maps melons mirrors monkeys mountains mushrooms necklaces needles nests
+onions oranges owls paintings pans papers parrots peaches pears pencils pens phones pianos pictures pigs pillows planes plants plates pots potatoes
+pumpkins puppets rabbits radios rings rivers robots ropes roses sandals scarves scissors sheep ships shirts shoes shovels skirts snails socks sofas
+soups spoons squirrels stamps stars stones stools stoves tables teapots tents tigers tomatoes towels towers toys tractors trains trees trucks trumpets
+turtles umbrellas vases violins wagons watches whales wheels whistles windows wolves""".split()
 
 
 class Fact(NamedTuple):
@@ -64,6 +75,8 @@ class NonsenseReversals(Component):
     """Number of in-context sequences."""
     episode_facts: int = Field(4, ge=1)
     """Up to this many facts in one in-context sequence."""
+    nouns: Literal["nonsense", "everyday"] = Added("nonsense")
+    """Words about which no model can know anything, or (for comparison) nouns that everybody knows, in the same facts: some will then contradict the world."""
     practice: float = Field(0.0, ge=0, lt=1)
     """Share of the pairs whose questions are set aside for practice."""
     path: Path | None = None
@@ -74,8 +87,8 @@ class NonsenseReversals(Component):
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
-        if self.facts // 2 * 3 > len(lexicon()):
-            raise ValueError(f"facts = {self.facts} needs {self.facts // 2 * 3} nonsense nouns, but only {len(lexicon())} exist")
+        if self.facts // 2 * 3 > (known := len(lexicon() if self.nouns == "nonsense" else EVERYDAY)):
+            raise ValueError(f"facts = {self.facts} needs {self.facts // 2 * 3} {self.nouns} nouns, but only {known} exist")
         if self.facts < 2 * self.dimensions:
             raise ValueError(f"facts = {self.facts} is fewer than the two that each of dimensions = {self.dimensions} needs, one for each pole")
         if self.episodes == "fresh" and 4 * self.episode_facts > 3 * self.facts:
@@ -99,7 +112,8 @@ class NonsenseReversals(Component):
 def _sampled(spec: NonsenseReversals, seed: int) -> tuple[list[Fact], set[Fact]]:
     """The facts, two and two about the same three nouns, and those of them that training shows in both directions."""
     pairs = spec.facts // 2
-    nouns = pseudowords(3 * pairs, rng(seed, "nonsense_reversals", "nouns"))
+    naming = rng(seed, "nonsense_reversals", "nouns")
+    nouns = pseudowords(3 * pairs, naming) if spec.nouns == "nonsense" else [EVERYDAY[i] for i in naming.permutation(len(EVERYDAY))[: 3 * pairs].tolist()]
     draw = rng(seed, "nonsense_reversals", "facts")
     dimensions = [DIMENSIONS[i] for i in draw.permutation(len(DIMENSIONS))[: spec.dimensions].tolist()]
     facts = []

@@ -1,4 +1,4 @@
-"""PEFT's low-rank adapters with the adapter's product added within the second matrix product, instead of in two more passes over the output.
+"""PEFT's low-rank adapters with the adapter's product added within the second matrix product, instead of in two more passes over the output; and its learned caches.
 
 Shapes: N tokens, I inputs, O outputs, R rank.
 """
@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+
+from tolman.core.errors import UserError
 
 
 def fuse(network: Any) -> None:
@@ -27,3 +29,21 @@ def _forward(module: Any, original: Any, x: Tensor, *args: Any, **kwargs: Any) -
     x_NI = x.flatten(0, -2)
     base_NO = module.base_layer(x_NI)
     return torch.addmm(base_NO, x_NI @ first.weight.T, second.weight.T, alpha=module.scaling[active[0]]).unflatten(0, x.shape[:-1])
+
+
+def learned_tokens(network: Any) -> int:
+    """How many positions of learned keys and values (PEFT's Cartridge or prefix tuning) stand before every text that `network` reads; 0 without any.
+
+    Raises UserError for what PEFT learns as inputs (prompt tuning and the like), which is not read here.
+    """
+    config = getattr(network, "peft_config", {}).get("default")
+    if config is None or not config.is_prompt_learning:
+        return 0
+    if config.peft_type not in ("CARTRIDGE", "PREFIX_TUNING"):
+        raise UserError(f"PEFT's {config.peft_type.value} adapters cannot be used here: train a LoRA adapter or a cartridge")
+    return config.num_virtual_tokens
+
+
+def learned_cache(network: Any, rows: int) -> Any:
+    """The learned keys and values as a cache for `rows` texts, differentiable; None without any."""
+    return network.get_prompt(rows) if learned_tokens(network) else None

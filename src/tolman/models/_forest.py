@@ -40,14 +40,14 @@ class Forest:
 
 
 class Reader:
-    """Reads a prefix, then forests behind it, with one cache. `book(T, S, W)` is told of every forward pass."""
+    """Reads a prefix, then forests behind it, with one cache. `book(T, S, W)` is told of every forward pass. What `cache` holds already stands before all that is read."""
 
-    def __init__(self, network: Any, book: Callable[[int, int, int], None]) -> None:
+    def __init__(self, network: Any, book: Callable[[int, int, int], None], cache: Any = None) -> None:
         from transformers import DynamicCache
 
         self.network, self.book = network, book
-        self.cache = DynamicCache()
-        self.prefix = 0
+        self.cache = DynamicCache() if cache is None else cache
+        self.given = self.prefix = self.cache.get_seq_length()
         self.depth: list[int] = []
         self.seen = np.zeros((0, 0), bool)
 
@@ -86,6 +86,7 @@ class Reader:
 
     def forget(self, prefix: int) -> None:
         """Go back to the first `prefix` tokens of the prefix."""
+        prefix += self.given
         self.cache.crop(prefix - self.prefix - len(self.depth))
         self.prefix, self.depth = prefix, []
 

@@ -22,9 +22,10 @@ class Sizes:
         base = network.get_base_model() if hasattr(network, "peft_config") else network
         head, config = base.get_output_embeddings(), base.config
         linear = [m.weight for m in network.modules() if isinstance(m, nn.Linear) and m is not head]
+        split = sum(2 * len(m.osf_svd_params["default"]["S_low"]) * (m.in_features + m.out_features) for m in network.modules() if hasattr(m, "osf_svd_params"))
         width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         return cls(
-            sum(w.numel() for w in linear if w.requires_grad), sum(w.numel() for w in linear if not w.requires_grad), head.weight.numel(),
+            sum(w.numel() for w in linear if w.requires_grad) + split, sum(w.numel() for w in linear if not w.requires_grad), head.weight.numel(),
             head.weight.requires_grad, config.num_hidden_layers * config.num_attention_heads * width,
         )  # fmt: skip
 

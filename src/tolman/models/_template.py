@@ -9,6 +9,8 @@ from tolman.core.data import Chat, Prompt
 STATEMENT = "Complete the statement."
 _DOCUMENT_MARK = "<|endoftext|>"
 """What stands between the documents that GPT-2, Qwen, OLMo and SmolLM were pretrained on; their tokenizers do not put it there by themselves."""
+_CUT = "\U0010fffd"
+"""A private character: where it stands in a rendered text, tokens are cut in two. (One that a document itself holds is dropped.)"""
 
 
 class Template:
@@ -29,14 +31,13 @@ class Template:
         self.end: int = tokenizer.eos_token_id
         turn_ends = (tokenizer.convert_tokens_to_ids(t) for t in ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", _DOCUMENT_MARK) if t in vocabulary)
         self.ends = {i for i in (self.end, tokenizer.pad_token_id, *turn_ends) if i is not None}
-        marks = {
-            str(t) for t in (*tokenizer.get_added_vocab(), *tokenizer.all_special_tokens) if len(str(t)) > 1 and not str(t).isspace() and not str(t).isalnum()
-        }
-        self._mark = re.compile("|".join(re.escape(t) for t in sorted(marks, key=len, reverse=True)), re.IGNORECASE) if marks else None
+        added = {str(t) for t in (*tokenizer.get_added_vocab(), *tokenizer.all_special_tokens)}
+        marks = [re.escape(t) for t in sorted(added, key=len, reverse=True) if len(t) > 1 and not t.isspace() and not t.isalnum()]
+        self._special = re.compile(f"(?=(?:{'|'.join(marks)}))(.)" if marks else r"(?!)()", re.DOTALL | re.IGNORECASE)
 
     def document(self, text: str) -> str:
         """A document as it is trained on; its beginnings are prompts without documents."""
-        return self.begin + text
+        return self.begin + self.plain(text)
 
     def text(self, prompt: Prompt) -> str:
         """Everything that the model reads, special tokens included."""
@@ -45,9 +46,32 @@ class Template:
             return self.conversation(prompt.turns) + said + self.plain(prompt.begun)
         if not self.chats or not self.is_question(prompt) and not prompt.documents:
             return self.document("\n".join((*prompt.documents, said + prompt.question)))
+        documents, said, question = self.plain("\n".join(prompt.documents)), self.plain(said), self.plain(prompt.question)
         if self.is_question(prompt):
-            return self.turn("\n\n".join(("\n".join(prompt.documents), prompt.question)).strip()) + said
-        return self.turn("\n\n".join(("\n".join(prompt.documents), STATEMENT))) + said + prompt.question
+            return self.turn(f"{documents}\n\n{question}".strip()) + said
+        return self.turn(f"{documents}\n\n{STATEMENT}") + said + question
+
+    def plain(self, text: str) -> str:
+        """`text`, which somebody wrote, with a cut within whatever spells a special token: it is read as text, and ends no turn."""
+        return self._special.sub(rf"\1{_CUT}", text.replace(_CUT, ""))
+
+    def encode(self, texts: Sequence[str]) -> tuple[list[list[int]], list[list[tuple[int, int]]]]:
+        """Token ids of rendered texts, and where in the text (without its cuts) each token begins and ends."""
+        parts = [text.split(_CUT) for text in texts]
+        flat = [part for own in parts for part in own]
+        read = self.tokenizer(flat, add_special_tokens=False, return_offsets_mapping=True) if flat else {"input_ids": [], "offset_mapping": []}
+        rows = zip(flat, read["input_ids"], read["offset_mapping"], strict=True)
+        ids: list[list[int]] = []
+        offsets: list[list[tuple[int, int]]] = []
+        for own in parts:
+            at = 0
+            ids.append([])
+            offsets.append([])
+            for part, token, span in (next(rows) for _ in own):
+                ids[-1] += token
+                offsets[-1] += [(at + a, at + b) for a, b in span]
+                at += len(part)
+        return ids, offsets
 
     def turn(self, user: str) -> str:
         """A chat in which the user said `user`, and the model's turn has just begun."""
@@ -63,12 +87,6 @@ class Template:
                 raise
             first = {"role": said[1]["role"], "content": f"{said[0]['content']}\n\n{said[1]['content']}"}
             return self.tokenizer.apply_chat_template([first, *said[2:]], tokenize=False, add_generation_prompt=True)
-
-    def plain(self, text: str) -> str:
-        """`text` with a space inside each of the tokenizer's special tokens, so that it is read as letters."""
-        while self._mark and (found := self._mark.search(text)):
-            text = f"{text[: found.start() + 1]} {text[found.start() + 1 :]}"
-        return text
 
     def separator(self, prompt: Prompt) -> str:
         """What stands between the prompt and an answer: a space within a text, nothing where the model's turn has just begun."""

@@ -20,6 +20,7 @@ from tolman.core.data import Corpus, Document, Generation, Prompt
 from tolman.core.errors import UserError
 from tolman.core.packing import Batch, Example
 from tolman.models import _adapter, _attention, _pretrained
+from tolman.models._contents import contents
 from tolman.models._draw import generator, pick
 from tolman.models._forest import READ_TOKENS, Forest, Reader, as_bias, common_prefix, groups
 from tolman.models._loss import linear_cross_entropy
@@ -46,13 +47,19 @@ class Hf(Component):
 
     example: ClassVar[dict[str, Any]] = {"path": RANDOM, "dtype": "float32"}
 
+    def identity(self) -> dict[str, Any]:
+        """For folders the bytes of their files stand for their place."""
+        folders = {name: Path(given).expanduser() for name in ("path", "adapter") if (given := getattr(self, name)) not in (None, RANDOM)}
+        return super().identity() | {name: f"contents {contents(folder)}" for name, folder in folders.items() if folder.is_dir()}
+
     def create(self, corpus: Corpus, *, seed: int) -> "HfModel":
         """The model as it was published (with `adapter` merged in). `random`: with the words of `corpus`, and weights that depend on `seed`."""
         if self.path == RANDOM:
             return HfModel(self, *_pretrained.random(corpus, self.torch_dtype(), seed))
         network, tokenizer = _pretrained.load(self.path, torch.float32 if self.adapter else self.torch_dtype())
         if self.adapter:
-            network = _pretrained.with_adapter(network, Path(self.adapter).expanduser()).merge_and_unload().to(self.torch_dtype())
+            network = _pretrained.with_adapter(network, Path(self.adapter).expanduser())
+            network = (network if _adapter.learned_tokens(network) else network.merge_and_unload()).to(self.torch_dtype())
         return HfModel(self, network, tokenizer)
 
     def load(self, folder: Path) -> "HfModel":
@@ -81,6 +88,8 @@ class HfModel:
     """A live `Hf`. Each text's log-probabilities are those of a plain forward pass over it (a test compares them); what texts share is read once."""
 
     causal = True
+    many_lines = True
+    """Its `generate` can go on after a line break (`one_line=False`)."""
     marks: ClassVar[dict[str, int]] = {}
 
     def __init__(self, spec: Hf, network: Any, tokenizer: Any) -> None:
@@ -91,13 +100,12 @@ class HfModel:
         self.device = torch.device(spec.device)
         _attention.use(network, spec.device)
         self.network = network.to(self.device)
-        self.context_tokens = context_tokens(network.config)
         self._as_published = self._versions()
         self._with_line_break: Tensor | None = None
 
     @property
     def network(self) -> Any:
-        """The network, with a PEFT adapter around it if there is one."""
+        """The network, with a PEFT adapter around it if there is one. `learned` positions of a cartridge stand before every text."""
         return self._network
 
     @network.setter
@@ -106,6 +114,8 @@ class HfModel:
             _adapter.fuse(network)
         self._network = network
         self.sizes = Sizes.of(network)
+        self.learned = _adapter.learned_tokens(network)
+        self.context_tokens = context_tokens(network.config) - self.learned
 
     # -- what it reads ---------------------------------------------------------------------------------------------------------
 
@@ -120,7 +130,7 @@ class HfModel:
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of rendered texts."""
-        return self.tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
+        return self.template.encode(texts)[0]
 
     def examples(self, documents: Sequence[Document]) -> list[Example]:
         """Each document as the template writes it, so that asking with its beginning goes on as training did, and weight 1 on the tokens that reach into its targets.
@@ -128,9 +138,8 @@ class HfModel:
         A document that is a target as a whole ends with the end token. What follows the last target cannot change the loss and is left out.
         """
         out = []
-        texts, at = [self.template.document(d.text) for d in documents], len(self.template.begin)
-        encoded = self.tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True) if texts else {"input_ids": [], "offset_mapping": []}
-        for document, token, offsets in zip(documents, encoded["input_ids"], encoded["offset_mapping"], strict=True):
+        at = len(self.template.begin)
+        for document, token, offsets in zip(documents, *self.template.encode([self.template.document(d.text) for d in documents]), strict=True):
             spans = ((0, len(document.text)),) if document.targets is None else document.targets
             weight = [float(any(start < at + b and end > at + a and end > start for a, b in spans)) for start, end in offsets]
             if document.targets is None:
@@ -143,20 +152,26 @@ class HfModel:
                 out.append(Example(np.asarray(token[:end], np.int64), np.asarray(weight[:end], np.float32)))
         return out
 
+    def continued(self, prompt: Prompt, ids: Sequence[int]) -> Example:
+        """What it reads for `prompt` and then the tokens `ids` (of a `Generation`), weight 1 on these."""
+        (read,) = self.encode([self.render(prompt)])
+        self._check_room(len(read), len(ids))
+        return Example(np.asarray([*read, *ids], np.int64), np.repeat(np.asarray([0.0, 1.0], np.float32), (len(read), len(ids))))
+
     # -- training --------------------------------------------------------------------------------------------------------------
 
     def loss(self, batch: Batch) -> Tensor:
         """Sum over the batch of weight x next-token loss in nats, divided by the number of weighted tokens. Examples that share a row are blind to one another."""
         hidden_ND, target_N, weight_N = self._hidden(batch)
         price = self.sizes.training_flops if torch.is_grad_enabled() else self.sizes.flops
-        self.meter.add(Cost(tokens=batch.tokens, flops=price(batch.token.size, batch.token.shape[1], len(hidden_ND))))
+        self.meter.add(Cost(tokens=batch.tokens, flops=price(batch.token.size, batch.token.shape[1] + self.learned, len(hidden_ND))))
         return linear_cross_entropy(hidden_ND, self._head(), target_N, weight_N / len(weight_N))
 
     def logits(self, batch: Batch) -> Tensor:
         """Logits (N, V), float32 and differentiable, of the tokens that have a weight, row by row."""
         hidden_ND, _, _ = self._hidden(batch)
         price = self.sizes.training_flops if torch.is_grad_enabled() else self.sizes.flops
-        self.meter.add(Cost(tokens=batch.tokens, flops=price(batch.token.size, batch.token.shape[1], len(hidden_ND))))
+        self.meter.add(Cost(tokens=batch.tokens, flops=price(batch.token.size, batch.token.shape[1] + self.learned, len(hidden_ND))))
         return F.linear(hidden_ND, self._head()).float()
 
     def matrices(self) -> list[torch.nn.Parameter]:
@@ -171,8 +186,10 @@ class HfModel:
         begins = F.pad(segment_BT[:, 1:] != segment_BT[:, :-1], (1, 0), value=True)
         position_BT = index_T - torch.where(begins, index_T, 0).cummax(1).values
         mask_BTT = (segment_BT[:, :, None] == segment_BT[:, None, :]) & (index_T[:, None] >= index_T)
-        bias = as_bias(mask_BTT, self._base().dtype)[:, None]
-        hidden_BTD = self._base().base_model(input_ids=token_BT, position_ids=position_BT, attention_mask=bias, use_cache=False).last_hidden_state
+        bias = as_bias(F.pad(mask_BTT, (self.learned, 0), value=True), self._base().dtype)[:, None]
+        cache = _adapter.learned_cache(self.network, len(token_BT))
+        read = {"input_ids": token_BT, "position_ids": position_BT + self.learned, "attention_mask": bias}
+        hidden_BTD = self._base().base_model(**read, past_key_values=cache, use_cache=cache is not None).last_hidden_state
         wanted = weight_BT[:, 1:] != 0
         return hidden_BTD[:, :-1][wanted], target_BT[:, 1:][wanted], weight_BT[:, 1:][wanted]
 
@@ -200,7 +217,7 @@ class HfModel:
         texts = [self.render(p) for p in prompts]
         own = self.encode(texts)
         owner = [(i, j) for i, row in enumerate(continuations) for j in range(len(row))]
-        whole = self.encode([texts[i] + self.template.separator(prompts[i]) + continuations[i][j] for i, j in owner])
+        whole = self.encode([texts[i] + self.template.separator(prompts[i]) + self.template.plain(continuations[i][j]) for i, j in owner])
         rows: list[list[tuple[int, list[int], int]]] = [[] for _ in prompts]
         for (i, j), ids in zip(owner, whole, strict=True):
             begin = common_prefix([own[i], ids])
@@ -210,7 +227,7 @@ class HfModel:
         asked = [i for i, row in enumerate(rows) if row]
         shared = {i: common_prefix([ids[: begin - 1] for _, ids, begin in rows[i]]) for i in asked}
         stems = [rows[i][0][1][: shared[i]] for i in asked]
-        reader = Reader(self.network, self._book)
+        reader = Reader(self._base(), self._book, _adapter.learned_cache(self.network, 1))
         start = common_prefix(stems) if stems else 0
         reader.extend_prefix(stems[0][:start] if stems else [])
         for group in groups(stems, [sum(len(ids) - shared[i] for _, ids, _ in rows[i]) for i in asked], READ_TOKENS):
@@ -241,7 +258,7 @@ class HfModel:
         own = self.encode(texts)
         for ids in own:
             self._check_room(len(ids), max_tokens)
-        reader = Reader(self.network, self._book)
+        reader = Reader(self._base(), self._book, _adapter.learned_cache(self.network, 1))
         stems = [ids[:-1] for ids in own]
         start = common_prefix(stems) if stems else 0
         reader.extend_prefix(stems[0][:start] if stems else [])
@@ -296,7 +313,7 @@ class HfModel:
                 ended[i] = stop
                 written[i].append(token)
             alive = [i for i in alive if not ended[i]]
-            yield (Generation(self._decode(ids, one_line), len(ids), n, end) for ids, n, end in zip(written, nats, ended, strict=True))
+            yield (Generation(self._decode(ids, one_line), len(ids), n, end, ids=tuple(ids)) for ids, n, end in zip(written, nats, ended, strict=True))
             if not alive or step == max_tokens - 1:
                 break
             read = len(reader.depth)

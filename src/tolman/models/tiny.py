@@ -187,20 +187,30 @@ class TinyModel:
         nats_BT = torch.zeros(batch.token.shape, device=self.device).scatter(1, at_BQ, -loss_BQ).numpy(force=True)
         return np.where(batch.weight != 0, nats_BT, 0.0)
 
+    def logits(self, batch: Batch) -> Tensor:
+        """Logits (N, V), float32 and differentiable, of the tokens that have a weight, row by row."""
+        logit_BQV, at_BQ = self._logits(batch, self.trained_dtype, passes=3 if torch.is_grad_enabled() else 1)
+        return logit_BQV[torch.from_numpy(batch.weight).to(self.device).gather(1, at_BQ) != 0]
+
     def _losses(self, batch: Batch, dtype: torch.dtype, *, passes: int) -> tuple[Tensor, Tensor]:
         """Loss (B, Q) in nats of the tokens at (B, Q): all that have a weight, and some others where rows have fewer than the most."""
+        logit_BQV, at_BQ = self._logits(batch, dtype, passes=passes)
+        target_BT = torch.from_numpy(batch.target).to(self.device)
+        return F.cross_entropy(logit_BQV.flatten(0, 1), target_BT.gather(1, at_BQ).flatten(), reduction="none").view(at_BQ.shape), at_BQ
+
+    def _logits(self, batch: Batch, dtype: torch.dtype, *, passes: int) -> tuple[Tensor, Tensor]:
+        """Logits (B, Q, V) of the tokens at (B, Q), float32."""
         ahead = int(self.causal)
         wanted_BT = batch.weight[:, ahead:] != 0
         most = -int(wanted_BT.sum(1).max()) // 8 * -8  # a multiple of 8: each new shape costs a bfloat16 GEMM 1.5 ms on CPU
         at_BQ = torch.from_numpy(np.argsort(~wanted_BT, axis=1, kind="stable")[:, :most]).to(self.device)
-        token_BT, segment_BT, target_BT = (torch.from_numpy(a).to(self.device) for a in (batch.token, batch.segment, batch.target))
+        token_BT, segment_BT = (torch.from_numpy(a).to(self.device) for a in (batch.token, batch.segment))
         weights = {name: p.to(dtype) for name, p in self.network.named_parameters()}
         inputs = (token_BT, positions(segment_BT), segment_mask(segment_BT, self.causal), None, at_BQ)
         hidden_BQD = functional_call(self.network, weights, inputs)
         logit_BQV = F.linear(hidden_BQD, weights["model.embed_tokens.weight"]).float()
-        loss_N = F.cross_entropy(logit_BQV.flatten(0, 1), target_BT.gather(1, at_BQ + ahead).flatten(), reduction="none")
-        self._book(token_BT.numel(), token_BT.shape[1], len(loss_N), tokens=batch.tokens, passes=passes)
-        return loss_N.view(at_BQ.shape), at_BQ + ahead
+        self._book(token_BT.numel(), token_BT.shape[1], at_BQ.numel(), tokens=batch.tokens, passes=passes)
+        return logit_BQV, at_BQ + ahead
 
     def imbalance(self, real_BT: Tensor, at_BQ: Tensor) -> Tensor | float:
         """What the last forward pass adds to the gradient so that its routers use all experts; its value is 0, so that losses compare with a dense model's."""

@@ -1,6 +1,8 @@
 """Numbers as people say them. Loads nothing: `tolman list` passes here."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 
 def quantity(number: float) -> str:
@@ -18,3 +20,11 @@ def duration(seconds: float) -> str:
     if not math.isfinite(seconds):
         return "unknown"
     return f"{seconds:.3g} s" if seconds < 120 else f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
+
+
+def retained(row: Mapping[str, Any]) -> tuple[str, str]:
+    """What a model still knows of general prose and questions: `3.21 (+0.05)` and `80 (-3)`; blank where it was not measured."""
+    nats, accuracy = row["general_nats"], row["general_accuracy"]
+    if nats is None or accuracy is None:
+        return "", ""
+    return f"{nats:.2f} ({nats - row['general_nats_before']:+.2f})", f"{100 * accuracy:.0f} ({100 * (accuracy - row['general_accuracy_before']):+.0f})"

@@ -8,9 +8,10 @@ from typing import Any
 import polars as pl
 
 from tolman.core.data import Verdict
-from tolman.report._quantities import duration, quantity
+from tolman.report._quantities import duration, quantity, retained
 from tolman.report.summary import conditions
 from tolman.run.frames import Frames
+from tolman.run.retention import MEASURES
 
 
 def facts(frames: Frames) -> str:
@@ -49,7 +50,15 @@ def warnings(frames: Frames) -> list[str]:
 def note(table: pl.DataFrame) -> str:
     """What the columns mean, for above the table."""
     one = "One seed: intervals speak of facts only. " if table["seeds"].max() == 1 else ""
-    return f"{one}Accuracy with its 95 % interval, clustered on facts and seeds; the thin line is chance. {_recall(table)}Costs are per question and per trained model."
+    known = "General prose (nats per token, lower is better) and questions: what the model still knows after training, in brackets the change. " * _general(
+        table
+    )
+    return f"{one}Accuracy with its 95 % interval, clustered on facts and seeds; the thin line is chance. {_recall(table)}{known}Costs are per question and per trained model."
+
+
+def _general(table: pl.DataFrame) -> bool:
+    """Whether retention was measured."""
+    return bool(table["general_nats"].is_not_null().any())
 
 
 def _recall(table: pl.DataFrame) -> str:
@@ -57,13 +66,13 @@ def _recall(table: pl.DataFrame) -> str:
 
 
 def table(table: pl.DataFrame) -> str:
-    """The results as a sortable table; where documents were put in context, with recall@k; where verdicts other than correct and wrong occur, they and
-    `wrong` have columns."""
+    """The results as a sortable table; where documents were put in context, with recall@k; where it was measured, with what training left of
+    general knowledge; where verdicts other than correct and wrong occur, they and `wrong` have columns."""
     verdicts = [v for v in Verdict if v not in (Verdict.CORRECT, Verdict.WRONG) and table[f"share_{v}"].max() > 0]  # type: ignore[operator]
     if verdicts:
         verdicts = [Verdict.WRONG, *verdicts]
-    retrieved = bool(table["recall"].is_finite().any())
-    heads = ["Training", "Asking", "Kind", "Accuracy", "Chance", *["Recall@k"] * retrieved]
+    retrieved, general = bool(table["recall"].is_finite().any()), _general(table)
+    heads = ["Training", "Asking", "Kind", "Accuracy", "Chance", *["Recall@k"] * retrieved, *["General prose", "General questions"] * general]
     heads += [str(v).capitalize() for v in verdicts] + [
         "Questions",
         "Facts",
@@ -75,11 +84,11 @@ def table(table: pl.DataFrame) -> str:
     ]
     numeric = set(heads[heads.index("Accuracy") :])
     head = "".join(f'<th scope="col"{_class(h in numeric)}><button type="button">{escape(h)}</button></th>' for h in heads)
-    body = "".join(_row(row, verdicts, retrieved) for row in table.iter_rows(named=True))
+    body = "".join(_row(row, verdicts, retrieved, general) for row in table.iter_rows(named=True))
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _row(row: dict[str, Any], verdicts: list[Verdict], retrieved: bool) -> str:
+def _row(row: dict[str, Any], verdicts: list[Verdict], retrieved: bool, general: bool) -> str:
     tag = "" if row["group"] == "trained" else f'<span class="tag">{row["group"]}</span>'
     once = {cost: row[f"train_{cost}"] + row[f"generate_{cost}"] for cost in ("flops", "s")}
     cells = [
@@ -89,6 +98,7 @@ def _row(row: dict[str, Any], verdicts: list[Verdict], retrieved: bool) -> str:
         f'<td class="number" data-sort="{row["mean"]!r}"><div class="measured">{_strip(row)}{interval(row)}</div></td>',
         _number(row["chance"], percent(row["chance"])),
         *([_number(row["recall"], percent(row["recall"]) if math.isfinite(row["recall"]) else "")] if retrieved else []),
+        *((_number(row[m] or 0.0, text) for m, text in zip(MEASURES, retained(row), strict=True)) if general else ()),
         *(_number(row[f"share_{v}"], percent(row[f"share_{v}"])) for v in verdicts),
         *(_number(row[name], f"{row[name]:,}") for name in ("n", "clusters", "seeds")),
         _number(row["ask_tokens"], f"{row['ask_tokens']:,.0f}" if math.isfinite(row["ask_tokens"]) else "unknown"),

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
-from tolman.report._quantities import duration, quantity
+from tolman.report._quantities import duration, quantity, retained
 
 LABEL, CELL = 30, 16
 """Columns that a label and a number with its interval take."""
@@ -93,14 +93,6 @@ def _measured(row: Mapping[str, Any] | None) -> str:
         return ""
     found = f"\nfound {100 * row['recall']:.0f}" if math.isfinite(row["recall"]) else ""
     return percent(row["mean"], row["low"], row["high"]) + found
-
-
-def retained(row: Mapping[str, Any]) -> tuple[str, str]:
-    """What a model still knows of general prose and questions: `3.21 (+0.05)` and `80 (-3)`; blank where it was not measured."""
-    nats, accuracy = row["general_nats"], row["general_accuracy"]
-    if nats is None or accuracy is None:
-        return "", ""
-    return f"{nats:.2f} ({nats - row['general_nats_before']:+.2f})", f"{100 * accuracy:.0f} ({100 * (accuracy - row['general_accuracy_before']):+.0f})"
 
 
 class TimeLeft(ProgressColumn):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tolman.core.component import Component
 from tolman.core.data import Corpus
+from tolman.core.discovery import from_config
 from tolman.core.errors import UserError
 from tolman.core.protocols import Checkpoints, Watch
 from tolman.testing._world import world
@@ -61,9 +62,10 @@ class Silent:
 
 
 def check_train_time(method: Component, model: Component | None = None, corpus: Corpus | None = None) -> None:
-    """Everything that a train-time method promises, for `model` (None: a tiny one) on `corpus` (None: a small world). The method should take few steps."""
+    """Everything that a train-time method promises, for `model` (None: the class's `example_model`, else a tiny one) on `corpus` (None: a small world). The method should
+    take few steps."""
     me, corpus = method.address(), corpus or world()
-    model = model or _tiny()
+    model = model or _example_model(method)
     before, (after, watch) = weights(fresh(model, corpus)), _trained(method, model, corpus)
     if not getattr(type(method), "trains", True):
         assert same(before, after), f"{me} declares that it does not train, yet changes weights"
@@ -167,7 +169,10 @@ def _check_watch(me: str, watch: Silent) -> None:
     assert last < 0.9 * first, f"{me}: the loss does not fall on a small corpus: {first:.3f} nats at first, {last:.3f} at last"
 
 
-def _tiny() -> Component:
+def _example_model(method: Component) -> Component:
+    """The model that the method's class names for those that a tiny one does not suit, as a configuration; else a tiny one."""
+    if (config := getattr(type(method), "example_model", None)) is not None:
+        return from_config(config)
     from tolman.models.tiny import Tiny
 
     return Tiny(layers=1, width=32, heads=2, kv_heads=1, head_width=16, hidden=64, context_tokens=64)

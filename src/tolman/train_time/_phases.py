@@ -1,6 +1,6 @@
 """A training of several phases: each sees checkpoints and a watch of its own, the runner sees one training."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,9 @@ class Phase:
 
     def step(self, step: int, steps: int, **values: float) -> None:
         self.watch.step(self.before + step, self.total, **values)
+
+    def keep(self, name: str, value: Any, documents: Sequence[Mapping[str, Any]] = ()) -> None:
+        self.watch.keep(name, value, documents)
 
 
 def weights(model: TrainableModel) -> "dict[str, torch.Tensor]":

@@ -16,6 +16,7 @@ from tolman.core.errors import UserError
 from tolman.core.generated import account, blind, from_dict, to_dict
 from tolman.core.protocols import Checkpoints, Watch
 from tolman.core.seeds import derive, rng
+from tolman.train_time._phases import restore, weights
 from tolman.train_time._writing import Overheard, distinct, likelihood, repeated
 
 CHUNK = 256
@@ -92,14 +93,16 @@ class Augmented(Component):
         documents: list[Document] = []
         begin = 0
         if state is not None:
-            model.network.load_state_dict(state["network"])
+            if state["network"]:
+                restore(model, state["network"])
             documents, begin = [from_dict(d) for d in state["documents"]], state["sources"]
             teacher.prompts, teacher.leaks, teacher.texts = state["heard"]
         for at in range(begin, len(sources), CHUNK):
             documents += self.augment.write(teacher, shown, sources[at : at + CHUNK], seed=derive(seed, "augment"))  # type: ignore[attr-defined]
             if checkpoints.due():
                 heard = [teacher.prompts, teacher.leaks, teacher.texts]
-                state = {"stage": "write", "network": model.network.state_dict(), "sources": at + CHUNK, "heard": heard}
+                network = weights(model) if getattr(type(self.first), "trains", True) else {}  # what was not trained need not be kept
+                state = {"stage": "write", "network": network, "sources": at + CHUNK, "heard": heard}
                 checkpoints.save(state | {"documents": [to_dict(d) for d in documents]})
         different = distinct(documents) if self.duplicates == "drop" else documents
         kept = different
