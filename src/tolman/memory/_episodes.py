@@ -125,7 +125,7 @@ class Episodes:
 
         rows, indexed = len(self), {column for index in self.table.list_indices() for column in index.columns}
         missing = {column: self.table.index_stats(f"{column}_idx").num_unindexed_rows for column in indexed}
-        if missing.get("vector", 0) > rows // 20 or self.table.stats()["fragment_stats"]["num_fragments"] > FRAGMENTS:
+        if missing.get("vector", 0) > rows // 10 or self.table.stats()["fragment_stats"]["num_fragments"] > FRAGMENTS:
             self.table.optimize(cleanup_older_than=KEPT)
         elif missing.get("text", UNINDEXED + rows) > max(UNINDEXED, rows // 30):
             # words are compared whole, without case, as memory/bm25 does; English words that stand everywhere are left out. Built anew: 15 ms for 1,000 rows,
