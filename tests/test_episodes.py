@@ -108,7 +108,7 @@ def test_forgotten_text_is_in_no_file_any_more(store):
 
 
 def test_indexes_change_nothing_but_the_time(store, monkeypatch):
-    """With indexes built at once, and rebuilt after every few rows, the same is found (all partitions of the vectors looked into)."""
+    """With indexes brought up to date after every few rows, the same is found (all partitions of the vectors looked into)."""
     draw = np.random.default_rng(1)
     texts = [" ".join(f"w{j}" for j in draw.integers(0, 200, 12)) for _ in range(400)]
     episodes = [episode(f"f{i // 20}", t, i) for i, t in enumerate(texts)]
@@ -119,16 +119,11 @@ def test_indexes_change_nothing_but_the_time(store, monkeypatch):
     for at in range(0, 400, 40):
         tended.add(episodes[at : at + 40])
     assert {c for i in tended.table.list_indices() for c in i.columns} == {"text", "vector"}
-    store.table.create_index("text", config=_index(), replace=True)
-    tended.table.create_index("text", config=_index(), replace=True)
     for query in ("w3 w17 w99", "w150", "w7 w8 w9 w10 w11"):
-        assert ids(tended.search(query, k=10, least_similarity=-1)) == ids(store.search(query, k=10, least_similarity=-1))
-
-
-def _index():
-    from lancedb.index import FTS
-
-    return FTS(with_position=False, stem=False, remove_stop_words=True, ascii_folding=False)
+        for way in ("vectors", "words"):
+            plain, indexed = (ids(s.search(query, k=400, way=way, candidates=400, least_similarity=-1)) for s in (store, tended))
+            # LanceDB weighs words by the part of the index that they are in, so their order may differ
+            assert plain == indexed if way == "vectors" else set(plain) == set(indexed) and len(plain) > 20
 
 
 WRITER = """

@@ -32,6 +32,8 @@ UNINDEXED = 500
 """Rows that are searched by words without an index before it is built anew (or a thirtieth of all rows, where that is more): a thousand cost 4 ms a search."""
 FRAGMENTS = 64
 """Parts of the table, one for each adding, before they are put together."""
+KEPT = timedelta(seconds=30)
+"""So long the files of earlier versions stay, for searches under way in other processes (each search looks at the latest version)."""
 EXACT = 20_000
 """Up to so many rows every vector is compared; from there on those of the likeliest partitions (IVF)."""
 PROBES = 24
@@ -124,7 +126,7 @@ class Episodes:
         rows, indexed = len(self), {column for index in self.table.list_indices() for column in index.columns}
         missing = {column: self.table.index_stats(f"{column}_idx").num_unindexed_rows for column in indexed}
         if missing.get("vector", 0) > rows // 10 or self.table.stats()["fragment_stats"]["num_fragments"] > FRAGMENTS:
-            self.table.optimize(cleanup_older_than=timedelta(hours=1))
+            self.table.optimize(cleanup_older_than=KEPT)
         elif missing.get("text", UNINDEXED + rows) > max(UNINDEXED, rows // 30):
             # words are compared whole, without case, as memory/bm25 does; English words that stand everywhere are left out. Built anew: 15 ms for 1,000 rows,
             # a third of what `optimize` takes, which moves the rows as well
