@@ -303,6 +303,7 @@ def test_the_verbs(docs, monkeypatch):
         CliRunner().invoke(app, ["teach", "--out", "other"], catch_exceptions=False)
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page_work_one_after_the_other(tmp_path, monkeypatch):
     """With a model that needs no time, and without the comparison."""
     root = Path(__file__).parents[1]
