@@ -187,6 +187,19 @@ def test_attention_written_out_is_pytorchs(masked):
     torch.testing.assert_close(ours.float(), theirs.transpose(1, 2), atol=0.05, rtol=0.02)
 
 
+def test_a_stream_reads_its_prompt_in_parts_and_writes_what_generate_writes(tiny_llama, monkeypatch):
+    monkeypatch.setattr("tolman.models.hf.READ_TOKENS", 4)
+    sizes = set()
+    for documents in ((), DOCUMENTS[:1], DOCUMENTS, DOCUMENTS * 2):
+        prompt = Prompt("Ada lives in", documents)
+        sizes.add(len(tiny_llama.encode([tiny_llama.render(prompt)])[0]) % 4)
+        *_, streamed = tiny_llama.stream(prompt, max_tokens=6, one_line=True)
+        ((whole,),) = tiny_llama.generate([prompt], max_tokens=6)
+        assert (streamed.text, streamed.tokens, streamed.finished) == (whole.text, whole.tokens, whole.finished)
+        assert streamed.nats == pytest.approx(whole.nats, abs=1e-4)
+    assert len(sizes) > 1, "the parts end at different places"
+
+
 def test_a_forest_holds_each_token_once():
     forest = Forest()
     assert forest.add([5, 6, 7]) == [0, 1, 2]

@@ -372,8 +372,11 @@ sys.stdout.write("ended\\n")
 def test_ctrl_c_ends_it(busy):
     env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     process = subprocess.Popen([sys.executable, "-c", SCRIPT], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env)
-    address = process.stdout.readline().strip()
-    stream = client(address).chat.completions.create(model="m", messages=ASK, stream=True, max_tokens=500) if busy else HTTP.get(f"{address}/health")
-    process.send_signal(signal.SIGINT)
-    said, errors = process.communicate(timeout=60)
-    assert stream is not None and "ended" in said and "Traceback" not in errors, errors
+    try:
+        address = process.stdout.readline().strip()
+        stream = client(address).chat.completions.create(model="m", messages=ASK, stream=True, max_tokens=500) if busy else HTTP.get(f"{address}/health")
+        process.send_signal(signal.SIGINT)
+        said, errors = process.communicate(timeout=60)
+        assert stream is not None and "ended" in said and "Traceback" not in errors, errors
+    finally:
+        process.kill()  # does nothing to one that has ended

@@ -279,9 +279,10 @@ class HfModel:
         (ids,) = self.encode([text])
         self._check_room(len(ids), max_tokens)
         reader = Reader(self.network, self._book)
-        reader.extend_prefix(ids[:-1])
+        apart = (len(ids) - 1) // READ_TOKENS * READ_TOKENS  # the rest is read in the pass that gives the first token
+        reader.extend_prefix(ids[:apart])
         draws = [generator(seed, "hf", text, 0)] if temperature else []
-        for (written,) in self._writing(reader, [ids[-1:]], max_tokens, draws, temperature, one_line):
+        for (written,) in self._writing(reader, [ids[apart:]], max_tokens, draws, temperature, one_line):
             yield written
 
     def _write(
