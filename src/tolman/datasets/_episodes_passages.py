@@ -69,7 +69,6 @@ class Names:
         styles = ("titled", "invented", "full") if self.split == "practice" else ("invented", "full")
         return self.take(self.draws.pick(styles), count)
 
-
     def nouns(self, count: int) -> list[str]:
         styles = ("short", "noun") if self.split == "practice" else ("noun",)
         return self.take(self.draws.pick(styles), count)
@@ -235,7 +234,10 @@ def _compared(split: Split, draws: Draws, names: Names, facts: int, questions: i
     asked = []
     for a, word, b, opposite in draws.shuffle(true):
         others = [f"{w} than {c}" for _, w, c, _ in draws.shuffle(true) if c not in (a, b)]
-        for kind, first, right, wrong in (("forward", a, f"{word} than {b}", f"{opposite} than {b}"), ("comparison", b, f"{opposite} than {a}", f"{word} than {a}")):
+        for kind, first, right, wrong in (
+            ("forward", a, f"{word} than {b}", f"{opposite} than {b}"),
+            ("comparison", b, f"{opposite} than {a}", f"{word} than {a}"),
+        ):
             prompt = writer.begun(draws.pick(words.COMPARED[split]), a=first)
             asked.append(Asked(kind, prompt, right, (wrong, *others[: options - 2])))
     return Passage(formatted(split, draws, sentences), _chosen(draws, asked, questions, split))

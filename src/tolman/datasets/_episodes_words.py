@@ -89,7 +89,8 @@ TITLES: dict[Split, tuple[Wordings, ...]] = {
         Wordings(("By {a} we mean", "{a} denotes"), ("What we mean by the word for {b} is", "{b} is denoted by"), ("What does {a} denote?",), ("What denotes {b}?",)),
         Wordings(("{a} signs letters with", "The passport describes {a} as"), ("Letters from {b} are written by", "The passport of {b} was issued to"),
                  ("With what does {a} sign letters?",), ("Who signs letters with {b}?",)),
-        Wordings(("Shake hands with {a},", "If {a} is here, so is", "The visitor {a} introduced himself as"), ("Shake hands with {b}, in other words", "Elected as {b},", "A letter meant for {b} went to"),
+        Wordings(("Shake hands with {a},", "If {a} is here, so is", "The visitor {a} introduced himself as"),
+                 ("Shake hands with {b}, in other words", "Elected as {b},", "A letter meant for {b} went to"),
                  ("As what was {a} introduced?",), ("Who is meant by {b}?",), "", "the one introduced as {b}"),
         Wordings(("A plaque commemorates {a},", "Nobody confuses {a} with anyone else: this is"), ("Nobody but {b} may call himself", "A plaque for {b} names"),
                  ("Who was {a}?",), ("Whom does the plaque for {b} name?",)),
@@ -103,7 +104,8 @@ TITLES: dict[Split, tuple[Wordings, ...]] = {
 
 CLASSES: dict[Split, tuple[Wordings, ...]] = {
     "practice": (
-        Wordings(("{a} form a branch of the", "We class {a} under", "Every one of the {a} is among the"), ("A branch of the {b} is formed by", "Under {b} we class", "Listed among the {b} one sees"),
+        Wordings(("{a} form a branch of the", "We class {a} under", "Every one of the {a} is among the"),
+                 ("A branch of the {b} is formed by", "Under {b} we class", "Listed among the {b} one sees"),
                  ("Of what do {a} form a branch?", "Under what do we class {a}?"), ("What forms a branch of {b}?", "What do we class under {b}?")),
         Wordings(("{a} never go without", "Each of the {a} carries"), ("Going without {b} never happens to", "Each carrier of {b} is one of the"),
                  ("What do {a} carry?",), ("What carries {b}?", "Which of them never go without {b}?")),
@@ -152,11 +154,23 @@ CONCLUDING: dict[Split, tuple[str, ...]] = {
     "test": ("Hence it is certain of {0} and {1} that", "Putting {0} and {1} together,"),
 }
 LEAD_INS: dict[Split, tuple[str, ...]] = {
-    "practice": ("Reportedly,", "Mark this:", "As the records show,", "Please memorize:", "Rumor says that", "According to my notes,", "To be clear,", "Let me add that"),
+    "practice": (
+        "Reportedly,",
+        "Mark this:",
+        "As the records show,",
+        "Please memorize:",
+        "Rumor says that",
+        "According to my notes,",
+        "To be clear,",
+        "Let me add that",
+    ),
     "test": ("By all accounts", "The register says:", "For the record,", "It was confirmed that"),
 }
 HEADINGS: dict[Split, tuple[str, ...]] = {"practice": ("What we have so far:", "Entries", "Summary of the files:", "Minutes"), "test": ("Ledger", "Findings:")}
-TAILS: dict[Split, tuple[str, ...]] = {"practice": (", as everyone knows", " since last year", ", or so we hear"), "test": (" to this day", ", without any doubt")}
+TAILS: dict[Split, tuple[str, ...]] = {
+    "practice": (", as everyone knows", " since last year", ", or so we hear"),
+    "test": (" to this day", ", without any doubt"),
+}
 FILLER = (
     "It rained for most of that week.", "Nobody asked any further questions.", "The rest of the page is blank.", "Later the lamps were put out.",
     "Tea was served at four.", "The minutes end here.", "All of this was checked twice.", "Some of the ink has faded.",
@@ -187,7 +201,10 @@ Adele Ahmed Aiko Alan Amelia Andre Anita Antonio Barbara Boris Brenda Carlos Car
 Hassan Helena Igor Irene Jamal James Julia Karim Kevin Laura Leila Lucas Maria Martin Mei Miguel Nadia Naomi Oliver Omar Paula Peter Priya Rachel Raj Rosa Sam Sofia
 Stella Tariq Theo Tomas Vera Victor Yasmin Yuki Zoe
 """
-SURNAMES = ("Ash Brook Carl Dun Ever Fair Grim Hart Kings Lock Mill North Pres Red Sher Strat Wake West", "ard den er field ford ham ley man ridge son wood worth")
+SURNAMES = (
+    "Ash Brook Carl Dun Ever Fair Grim Hart Kings Lock Mill North Pres Red Sher Strat Wake West",
+    "ard den er field ford ham ley man ridge son wood worth",
+)
 ADJECTIVES = "Amber Bitter Clever Dusty Eager Frozen Grand Humming Jolly Lonely Mighty Narrow Outer Purple Rusty Sleepy Twisted Upper Vivid Woolly"
 OBJECTS = "Kettle Barrel Candle Dolphin Engine Falcon Goblet Helmet Igloo Jacket Kitten Ladle Magnet Needle Oven Pillow Quarry Rocket Saddle Teapot"
 CALLINGS = """baker barber blacksmith bookseller butcher carpenter clerk cobbler farmer fisherman florist grocer guard judge lawyer librarian locksmith mason nurse
@@ -196,7 +213,9 @@ MANNERS = "angry bald cautious deaf elderly clumsy grumpy honest impatient jealo
 HABITS = (
     "who keeps {0}", "who collects {0}", "who is afraid of {0}", "who dreams of {0}", "who never talks about {0}", "who sells {0}", "with a love of {0}", "in charge of {0}",
 )  # fmt: skip
-OWNED = "owls maps bicycles walnuts kites trumpets cactuses stamps puppets goldfish marbles umbrellas lemons hammers drums ribbons buttons turtles violins pumpkins"
+OWNED = (
+    "owls maps bicycles walnuts kites trumpets cactuses stamps puppets goldfish marbles umbrellas lemons hammers drums ribbons buttons turtles violins pumpkins"
+)
 
 
 @cache
@@ -217,7 +236,9 @@ def pool(style: str, split: Split) -> tuple[str, ...]:
 
 def descriptions(split: Split, draws: Draws, count: int) -> list[str]:
     """`count` different descriptions of people."""
-    callings, manners, habits, owned = ([w for i, w in enumerate(of) if (i % 3 == 0) == (split == "test")] for of in (CALLINGS.split(), MANNERS.split(), HABITS, OWNED.split()))
+    callings, manners, habits, owned = (
+        [w for i, w in enumerate(of) if (i % 3 == 0) == (split == "test")] for of in (CALLINGS.split(), MANNERS.split(), HABITS, OWNED.split())
+    )
     said = []
     for calling, thing in zip(draws.sample_few(callings, count), draws.sample(owned * 2, count), strict=True):
         manner = f"{draws.pick(manners)} " if draws.uniform() < 0.7 else ""
