@@ -13,7 +13,7 @@ from tolman.core.component import Component
 from tolman.core.data import Corpus, Document, Question
 from tolman.core.seeds import rng
 from tolman.datasets._asking import Draws, kinds_asked, one_right
-from tolman.datasets._episodes_passages import Names, passage
+from tolman.datasets._episodes_passages import Author
 from tolman.datasets._episodes_words import Split
 
 
@@ -46,10 +46,10 @@ class Episodes(Component):
     def _add(self, split: Split, count: int, seed: int, documents: list[Document], questions: list[Question]) -> None:
         """The passages of a split and their questions."""
         draws = Draws(rng(seed, "episodes", split))
-        names = Names(split, draws)
+        author = Author(split, draws, questions=self.questions, options=self.options)
         for number in range(count):
             facts = self.facts if split == "test" else 5 + draws.below(self.facts - 2)
-            told = passage(split, draws, names, facts=facts, questions=self.questions, options=self.options)
+            told = author.passage(facts)
             id = f"{split}:{number}"
             documents.append(Document(id, told.text, split))
             for i, asked in enumerate(told.asked):

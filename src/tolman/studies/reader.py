@@ -28,7 +28,7 @@ from tolman.train_time.untrained import Untrained
 scales = {"quick": 3, "small": 1}
 
 BASE, READER, ANEW = "base", "reader", "reader, trained anew"
-PRACTICE = 1000
+STEPS, PRACTICE = 400, 400
 """Passages to practise on: each is met once in the training of `small`."""
 BENCHMARKS: dict[str, tuple[Component, int, tuple[str, ...]]] = {
     "episodes": (Episodes(), 1, ("forward", "reversed", "two_hop", "comparison", "syllogism")),
@@ -42,7 +42,7 @@ BENCHMARKS: dict[str, tuple[Component, int, tuple[str, ...]]] = {
 
 def training() -> Practice:
     """How the adapter that comes with the package was trained."""
-    return Practice(test_time=InContext(documents=1), steps=200, batch_tokens=640, lr=1e-3)
+    return Practice(test_time=InContext(documents=1), steps=STEPS, warmup=6 / STEPS, batch_tokens=640, lr=1e-3)
 
 
 def cells(scale: str, seeds: Sequence[int]) -> list[Cell]:

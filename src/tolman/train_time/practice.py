@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from tolman.core.component import Nested
 from tolman.core.data import Corpus, Prompt, Question
 from tolman.core.errors import UserError
@@ -19,6 +21,9 @@ class Practice(Finetune):
     test_time: Nested
     """How the questions are asked, such as `test_time/in_context`."""
 
+    decay: float = Field(0.2, gt=0, le=1)
+    """Share of the steps, the last ones, over which the learning rate falls to zero. Before them it stays at its peak, so that a training can be made longer."""
+
     scales: ClassVar[dict[str, dict[str, Any]]] = {}
     example: ClassVar[dict[str, Any]] = Finetune.example | {"test_time": {"is": "test_time/in_context", "documents": 3}}
 
@@ -33,6 +38,11 @@ class Practice(Finetune):
             return streams, {"practice": 1.0}
         streams["replay"] = Stream(model.examples(_general.passages("replay")), seed, "replay")
         return streams, {"practice": 1 - self.replay, "replay": self.replay}
+
+    def schedule(self, step: int) -> float:
+        """Factor on the learning rate at `step`: linear warm-up, constant, linear decay to zero."""
+        rising, falling = (max(1, round(share * self.steps)) for share in (self.warmup, self.decay))
+        return min((step + 1) / rising, 1.0, (self.steps - step) / falling)
 
 
 def examples(model: Any, prompts: Sequence[Prompt], questions: Sequence[Question]) -> list[Example]:
