@@ -54,7 +54,7 @@ def main(store: Store) -> None:
     assert found is not None, f"{store.address} has no training of the reader: tolman run reader --scale small --seeds 1"
     artifact, about = found
     FOLDER.mkdir(exist_ok=True)
-    shutil.copy(artifact / "adapter_model.safetensors", FOLDER / "adapter_model.safetensors")
+    shutil.copyfile(artifact / "adapter_model.safetensors", FOLDER / "adapter_model.safetensors")
     config = json.loads((artifact / "adapter_config.json").read_text()) | {"base_model_name_or_path": HUB}
     (FOLDER / "adapter_config.json").write_text(json.dumps(config, indent=1, sort_keys=True) + "\n")
     kept = {name: about[name] for name in ("identity", "costs", "parameters", "retention", "notes", "created")}

@@ -28,14 +28,14 @@ from tolman.train_time.untrained import Untrained
 scales = {"quick": 3, "small": 1}
 
 BASE, READER, ANEW = "base", "reader", "reader, trained anew"
-STEPS, PRACTICE = 400, 400
+STEPS, PRACTICE = 65, 400
 """Passages to practise on: each is met once in the training of `small`."""
 BENCHMARKS: dict[str, tuple[Component, int, tuple[str, ...]]] = {
-    "episodes": (Episodes(), 1, ("forward", "reversed", "two_hop", "comparison", "syllogism")),
+    "episodes": (Episodes(passages=30), 1, ("forward", "reversed", "two_hop", "comparison", "syllogism")),
     "nonsense_reversals": (NonsenseReversals(facts=56, copies=1), 10, ("forward", "reversal")),
     "celebrities": (Celebrities(people=10, paraphrases=1, tests=1), 10, ("p2d_forward", "d2p_forward", "p2d_reversal", "d2p_reversal")),
     "syllogisms": (Syllogisms(), 5, ("conclusion",)),
-    "semantic_structure": (SemanticStructure.at("quick", asked=8), 10, (*REPHRASED, *REVERSED, "syllogism")),
+    "semantic_structure": (SemanticStructure.at("quick", asked=4), 10, (*REPHRASED, *REVERSED, "syllogism")),
 }
 """What is asked, how many documents stand in context (those that suffice, and any others), and the kinds of question."""
 
