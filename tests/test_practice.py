@@ -100,3 +100,12 @@ def test_a_dataset_without_practice_questions_is_refused():
     none = Corpus(corpus.documents, corpus.asked(), corpus.kinds, corpus.forbidden)
     with pytest.raises(UserError, match="no practice questions"):
         Practice(test_time=InContext()).train(model, none, seed=0, checkpoints=MemoryCheckpoints(), watch=Silent())
+
+
+def test_a_longer_training_begins_as_a_shorter_one():
+    """So that one that was stopped before its last fifth can be made longer, or ended early, from its checkpoint."""
+    short, long = (Practice(test_time=InContext(), steps=n, warmup=6 / n) for n in (65, 400))
+    assert [short.schedule(s) for s in range(52)] == [long.schedule(s) for s in range(52)]
+    assert short.schedule(0) == pytest.approx(1 / 6) and short.schedule(51) == 1.0 and short.schedule(64) == pytest.approx(1 / 13)
+    falling = [short.schedule(s) for s in range(52, 65)]
+    assert falling == sorted(falling, reverse=True) and len(set(falling)) == 13

@@ -147,6 +147,7 @@ class HfModel:
         shared = min(common_prefix(own), *(begin - 1 for begin in begins)) if len(own) > 1 else 0
         token, weight, branch = list(whole[0][:shared]), [0.0] * shared, [0] * shared
         for n, (ids, begin) in enumerate(zip(whole, begins, strict=True), start=1):
+            self._check_room(begin, len(ids) + 1 - begin)
             rest = [*ids[shared:], self.template.end]
             token += rest
             weight += [float(at >= begin) for at in range(shared, shared + len(rest))]
