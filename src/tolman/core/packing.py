@@ -8,17 +8,22 @@ import numpy as np
 
 from tolman.core.seeds import rng
 
+BRANCH = 2**20
+"""What a branch adds to the number of its segment: more than examples fit in a row."""
+
 
 @dataclass(frozen=True, slots=True)
 class Example:
     """A tokenised document: `token` ids and `weight`, how much predicting each token counts (1 = imitate, 0 = ignore, an advantage = RL).
 
     `target` are the ids to predict where they are not `token` itself: what stands behind the masks of a masked document.
+    `branch` numbers from 1 the texts that go on from one beginning, each blind to the others; 0 is the beginning. None: all is one text.
     """
 
     token: np.ndarray
     weight: np.ndarray
     target: np.ndarray | None = None
+    branch: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.token)
@@ -26,7 +31,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows of packed examples, each array (rows, row_tokens). `segment` numbers the examples of a row from 1; 0 is padding.
+    """Rows of packed examples, each array (rows, row_tokens). `segment` numbers the examples of a row from 1 (plus BRANCH for each branch); 0 is padding.
     `weight[b, t]` is for predicting `target[b, t]`, which is `token[b, t]` but for masked documents."""
 
     token: np.ndarray
@@ -64,6 +69,8 @@ def pack(examples: Sequence[Example], row_tokens: int) -> Batch:
         for s, example in enumerate(row, start=1):
             end = at + len(example)
             token[r, at:end], weight[r, at:end], segment[r, at:end] = example.token, example.weight, s
+            if example.branch is not None:
+                segment[r, at:end] += BRANCH * example.branch
             target[r, at:end] = example.token if example.target is None else example.target
             at = end
     return Batch(token, segment, weight, target)

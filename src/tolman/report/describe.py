@@ -66,4 +66,4 @@ def describe_study(name: str) -> Iterator[RenderableType]:
         for cell in cells:
             table.add_row(cell.training, cell.asking, ", ".join(cell.kinds) if cell.kinds else "all")
         yield table
-    yield Text(f"\nclaims it decides: {', '.join(found.claims)}\n")
+    yield Text(f"\nclaims it decides: {', '.join(found.claims) or 'none'}\n")
