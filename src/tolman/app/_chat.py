@@ -136,9 +136,9 @@ class ChatRequest(BaseModel):
     messages: list[Annotated[Message, BeforeValidator(_default_for_null)]] = Field(min_length=1)
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()
-    temperature: float = Field(0.0, ge=0, le=2, allow_inf_nan=False)
-    max_tokens: int | None = Field(None, ge=1)
-    max_completion_tokens: int | None = Field(None, ge=1)
+    temperature: float = Field(default=0.0, ge=0, le=2, allow_inf_nan=False)
+    max_tokens: int | None = Field(default=None, ge=1)
+    max_completion_tokens: int | None = Field(default=None, ge=1)
     stop: list[str] = Field(default=[], max_length=4)
     n: int = 1
 

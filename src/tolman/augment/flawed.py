@@ -20,9 +20,9 @@ class Flawed(Component):
 
     augment: Nested
     """Who writes."""
-    rate: float = Field(0.3, ge=0, le=1)
+    rate: float = Field(default=0.3, ge=0, le=1)
     """Probability that a document gets a wrong end."""
-    correlation: float = Field(0.0, ge=0, le=1)
+    correlation: float = Field(default=0.0, ge=0, le=1)
     """Probability that this is decided, and the wrong end drawn, once for all documents that begin alike, not for each by itself."""
 
     example: ClassVar[dict[str, Any]] = {"augment": {"is": "augment/rules", "inverses": {"lives in": "is home to"}}, "rate": 0.5, "correlation": 0.5}

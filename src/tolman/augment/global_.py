@@ -19,19 +19,19 @@ class Global(Lexical):
 
     how: Literal["complete", "instruct"] = "complete"
     """`complete`: it completes chains that begin in the document and go on in the window. `instruct`: it follows the written prompt."""
-    window: int = Field(6, ge=2)
+    window: int = Field(default=6, ge=2)
     """Documents in context, the one to be connected among them."""
-    related: int = Field(4, ge=0)
+    related: int = Field(default=4, ge=0)
     """So many of the others go on from the document (or share a name with it, where none does); the rest are random."""
-    windows: int = Field(1, ge=1)
+    windows: int = Field(default=1, ge=1)
     """Windows for each document, each drawn anew."""
-    samples: int = Field(1, ge=1)
+    samples: int = Field(default=1, ge=1)
     """Texts for each beginning or prompt."""
-    temperature: float = Field(0.0, ge=0)
+    temperature: float = Field(default=0.0, ge=0)
     """0 takes the most likely words; otherwise they are drawn."""
-    words: int = Field(1, ge=1)
+    words: int = Field(default=1, ge=1)
     """Most words of a completion."""
-    max_tokens: int = Field(400, ge=1)
+    max_tokens: int = Field(default=400, ge=1)
     """Most tokens of an instructed text."""
 
     example: ClassVar[dict[str, Any]] = {"inverses": {"lives in": "is home to"}, "others": ("lies in",), "window": 4, "related": 3}

@@ -21,15 +21,15 @@ class Local(Lexical):
     """`complete`: it completes statements that the operators begin, as a model trained from scratch can. `instruct`: it follows the written prompt."""
     prompt: Literal["local", "plain", "narrow"] = Added("local")
     """What it is told for `instruct` (prompts/): to say the same in other words and from the other end; only to write more; or to say it from the other end in one form alone."""
-    operators: tuple[Literal["reverse", "restate"], ...] = Field(("reverse",), min_length=1)
+    operators: tuple[Literal["reverse", "restate"], ...] = Field(default=("reverse",), min_length=1)
     """What to begin for `complete`: "B inside" after "A contains B" (reverse), or "A contains" once more (restate)."""
-    samples: int = Field(1, ge=1)
+    samples: int = Field(default=1, ge=1)
     """Texts for each beginning or prompt."""
-    temperature: float = Field(0.0, ge=0)
+    temperature: float = Field(default=0.0, ge=0)
     """0 takes the most likely words; otherwise they are drawn."""
-    words: int = Field(1, ge=1)
+    words: int = Field(default=1, ge=1)
     """Most words of a completion."""
-    max_tokens: int = Field(400, ge=1)
+    max_tokens: int = Field(default=400, ge=1)
     """Most tokens of an instructed text."""
 
     example: ClassVar[dict[str, Any]] = {"inverses": {"lives in": "is home to"}, "operators": ("reverse", "restate")}

@@ -17,7 +17,7 @@ from tolman.core.protocols import LiveModel
 class Rules(Lexical):
     """Operators on the relations that a lexicon finds in the documents."""
 
-    operators: tuple[Literal["reverse", "chain", "paraphrase"], ...] = Field(("reverse",), min_length=1)
+    operators: tuple[Literal["reverse", "chain", "paraphrase"], ...] = Field(default=("reverse",), min_length=1)
     """`reverse`: "A contains B" gives "B inside A". `chain`: with "B feeds C" from another document it gives "A contains feeds C". `paraphrase`: the templates."""
     paraphrases: tuple[str, ...] = ("{subject} {relation} {object}",)
     """Templates for other wordings of a statement; they end with a name."""

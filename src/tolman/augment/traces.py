@@ -20,19 +20,19 @@ class Traces(Lexical):
 
     how: Literal["complete", "instruct"] = "complete"
     """`complete`: a trace completes one statement, a reversal of the document or a chain that goes on in the window. `instruct`: it follows the written prompt."""
-    operators: tuple[Literal["reverse", "chain"], ...] = Field(("reverse", "chain"), min_length=1)
+    operators: tuple[Literal["reverse", "chain"], ...] = Field(default=("reverse", "chain"), min_length=1)
     """What a trace may begin for `complete`."""
-    traces: int = Field(4, ge=1)
+    traces: int = Field(default=4, ge=1)
     """Traces for each document."""
-    window: int = Field(6, ge=1)
+    window: int = Field(default=6, ge=1)
     """Documents in context, the one to think about among them."""
-    related: int = Field(4, ge=0)
+    related: int = Field(default=4, ge=0)
     """So many of the others go on from the document (or share a name with it, where none does); the rest are random."""
-    temperature: float = Field(1.0, gt=0)
+    temperature: float = Field(default=1.0, gt=0)
     """Of the draws."""
-    words: int = Field(1, ge=1)
+    words: int = Field(default=1, ge=1)
     """Most words of a completion."""
-    max_tokens: int = Field(400, ge=1)
+    max_tokens: int = Field(default=400, ge=1)
     """Most tokens of an instructed trace."""
 
     example: ClassVar[dict[str, Any]] = {"inverses": {"lives in": "is home to"}, "others": ("lies in",), "traces": 2, "window": 4, "related": 3}

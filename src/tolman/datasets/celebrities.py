@@ -25,18 +25,18 @@ GROUPS = {"p2d": ("p2d",), "d2p": ("d2p",), "both": ("p2d", "d2p")}
 class Celebrities(Component):
     """Three groups of invented people: name before description, description before name, or both in separate documents. Who is it that ...?"""
 
-    people: int = Field(30, ge=2, le=30)
+    people: int = Field(default=30, ge=2, le=30)
     """People in each of the three groups (published: 30)."""
-    paraphrases: int = Field(TRAINED, ge=1, le=TRAINED)
+    paraphrases: int = Field(default=TRAINED, ge=1, le=TRAINED)
     """Training documents for each person and direction (published: 30)."""
-    tests: int = Field(TESTED, ge=1, le=TESTED)
+    tests: int = Field(default=TESTED, ge=1, le=TESTED)
     """Questions for each person and direction, each in another wording that training never uses (published: 10)."""
-    options: int = Field(4, ge=2)
+    options: int = Field(default=4, ge=2)
     """Candidates of a question, the answer among them (the paper: 4)."""
     distractor_pool: Literal["all", "reversed_only"] = "all"
     """Whose names (or descriptions) are the wrong candidates: those of all other people, or of the other people of the same group. In `all`, names that
     training has shown as completions compete with names that it has not, so fine-tuning reads near zero on reversals; in `reversed_only`, about chance."""
-    practice: float = Field(0.0, ge=0, lt=1)
+    practice: float = Field(default=0.0, ge=0, lt=1)
     """Share of the people whose questions are set aside for practice."""
     path: Path | None = None
     """The published directory of JSON lines to read from instead of inventing; `people`, `paraphrases` and `tests` then do nothing."""

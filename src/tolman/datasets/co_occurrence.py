@@ -23,43 +23,43 @@ ATTRIBUTES = ("likes", "fears", "seeks", "guards", "hides", "carries", "hears", 
 class CoOccurrence(Component):
     """Categories of species of individuals; species mostly share the value that is typical of their category, and the misleading ones do not."""
 
-    categories: int = Field(8, ge=3, le=1000)
+    categories: int = Field(default=8, ge=3, le=1000)
     """Number of categories ("bird"). There are as many values, and under every attribute each is typical of one category."""
-    background: int = Field(5, ge=1)
+    background: int = Field(default=5, ge=1)
     """Species of each category that supply the statistics: each told often, and of individuals too."""
-    agreeing: int = Field(2, ge=1)
+    agreeing: int = Field(default=2, ge=1)
     """Species of each category under test whose values are the typical ones."""
-    misleading: int = Field(2, ge=1)
+    misleading: int = Field(default=2, ge=1)
     """Species of each category under test ("penguin") whose values are typical of another category."""
-    attributes: int = Field(2, ge=1, le=len(ATTRIBUTES))
+    attributes: int = Field(default=2, ge=1, le=len(ATTRIBUTES))
     """Number of attributes."""
-    individuals: int = Field(4, ge=1)
+    individuals: int = Field(default=4, ge=1)
     """Individuals of each background species; all their values are told."""
-    regularity: float = Field(1.0, gt=0, le=1)
+    regularity: float = Field(default=1.0, gt=0, le=1)
     """Chance that a background species has its category's typical value of an attribute."""
-    stated: int = Field(1, ge=1)
+    stated: int = Field(default=1, ge=1)
     """Documents that state a value of a species under test (the explicit fact)."""
-    dose: int = Field(0, ge=0)
+    dose: int = Field(default=0, ge=0)
     """How much data speaks for a species under test: so many other individuals of it have their values told."""
-    held: int = Field(2, ge=1)
+    held: int = Field(default=2, ge=1)
     """Individuals of each species under test whose values are never told: these are asked."""
-    filler_words: int = Field(50, ge=1, le=10_000)
+    filler_words: int = Field(default=50, ge=1, le=10_000)
     """Number of filler words for the random prefixes and suffixes."""
-    max_filler: int = Field(5, ge=0, le=20)
+    max_filler: int = Field(default=5, ge=0, le=20)
     """Up to this many random filler words stand before and after each statement."""
-    copies: int = Field(8, ge=1)
+    copies: int = Field(default=8, ge=1)
     """Documents for each statement but the explicit facts, each with its own filler."""
     episodes: Literal["none", "trained", "fresh"] = "fresh"
     """In-context sequences, in which individuals inherit from their species: none, of background species, or of fresh random species and values."""
-    episode_count: int = Field(20_000, ge=1)
+    episode_count: int = Field(default=20_000, ge=1)
     """Number of in-context sequences."""
-    episode_individuals: int = Field(3, ge=1, le=50)
+    episode_individuals: int = Field(default=3, ge=1, le=50)
     """Up to this many individuals in one in-context sequence."""
-    one_attribute_share: float = Field(0.6, ge=0, le=1)
+    one_attribute_share: float = Field(default=0.6, ge=0, le=1)
     """Share of the in-context sequences that have one attribute only, so that only the species tells which value is asked for."""
-    asked: int = Field(60, ge=1)
+    asked: int = Field(default=60, ge=1)
     """Questions about background individuals (about the species under test every question is asked)."""
-    options: int = Field(8, ge=3)
+    options: int = Field(default=8, ge=3)
     """Candidates of a question for likelihood choice, the answer among them."""
 
     scales: ClassVar[dict[str, dict[str, Any]]] = {

@@ -23,38 +23,38 @@ MOST_ENCODINGS = 3
 class Codebooks(Component):
     """Codebooks that give each symbol a code: definitions of all symbols, encoded sequences of all but the latent ones."""
 
-    books: int = Field(4, ge=2, le=10_000)
+    books: int = Field(default=4, ge=2, le=10_000)
     """Number of codebooks, each with codes of its own for the same symbols."""
-    symbols: int = Field(24, ge=4, le=MOST_WORDS)
+    symbols: int = Field(default=24, ge=4, le=MOST_WORDS)
     """Number of symbols."""
-    codes: int = Field(12, ge=2, le=10_000)
+    codes: int = Field(default=12, ge=2, le=10_000)
     """Number of codes. Several symbols share a code, and the code of every latent symbol is also that of a trained one."""
-    latent: int = Field(6, ge=1)
+    latent: int = Field(default=6, ge=1)
     """Symbols of each codebook that are defined but never encoded under it (they are under another one)."""
-    longest: int = Field(3, ge=2, le=50)
+    longest: int = Field(default=3, ge=2, le=50)
     """Encoded sequences have 1 to this many symbols; questions always have this many."""
     cue: Literal["symbol_first", "book_first"] = "symbol_first"
     """Order of a definition's cue, "symbol BOOK means code" or "BOOK symbol means code". Encodings name the book first: with the same order in both, a small
     model computes both alike, and what it learned of the one serves the other."""
-    filler_words: int = Field(50, ge=1, le=10_000)
+    filler_words: int = Field(default=50, ge=1, le=10_000)
     """Number of filler words for the random prefixes and suffixes."""
-    max_filler: int = Field(5, ge=0, le=20)
+    max_filler: int = Field(default=5, ge=0, le=20)
     """Up to this many random filler words stand before and after each statement."""
-    copies: int = Field(8, ge=1)
+    copies: int = Field(default=8, ge=1)
     """Documents for each definition, each with its own filler."""
-    encodings: int = Field(600, ge=1)
+    encodings: int = Field(default=600, ge=1)
     """Documents with an encoded sequence, for each codebook."""
     episodes: Literal["none", "trained", "fresh"] = "fresh"
     """In-context sequences, definitions followed by encodings: none, of trained symbols with their true codes, or of any symbols with fresh random codes."""
-    episode_count: int = Field(20_000, ge=1)
+    episode_count: int = Field(default=20_000, ge=1)
     """Number of in-context sequences."""
-    episode_definitions: int = Field(6, ge=1, le=50)
+    episode_definitions: int = Field(default=6, ge=1, le=50)
     """Up to this many definitions in one in-context sequence."""
-    one_book_share: float = Field(0.6, ge=0, le=1)
+    one_book_share: float = Field(default=0.6, ge=0, le=1)
     """Share of the in-context sequences that have one book only, so that the symbol alone tells which definition is asked for."""
-    asked: int = Field(60, ge=1)
+    asked: int = Field(default=60, ge=1)
     """Questions of each kind about trained symbols (about each latent symbol every question is asked)."""
-    options: int = Field(10, ge=2)
+    options: int = Field(default=10, ge=2)
     """Candidates of a question for likelihood choice, the answer among them."""
 
     scales: ClassVar[dict[str, dict[str, Any]]] = {

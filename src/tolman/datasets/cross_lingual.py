@@ -26,35 +26,35 @@ Fact = tuple[int, int, int]
 class CrossLingual(Component):
     """Entities x relations; most facts are told in every language, the single ones in one only. Word pairs of the languages are taught on their own."""
 
-    entities: int = Field(24, ge=4, le=MOST_WORDS // 3)
+    entities: int = Field(default=24, ge=4, le=MOST_WORDS // 3)
     """Number of entities. Each relation is a permutation of them without fixed points."""
-    relations: int = Field(4, ge=1, le=1000)
+    relations: int = Field(default=4, ge=1, le=1000)
     """Number of relations."""
-    single: int = Field(14, ge=1)
+    single: int = Field(default=14, ge=1)
     """Facts told in one language only, for each language."""
     formal: bool = True
     """Whether there is a formal notation as third language."""
-    cognates: float = Field(0.0, ge=0, le=1)
+    cognates: float = Field(default=0.0, ge=0, le=1)
     """Share of the entities whose word is the same in the two natural languages."""
-    filler_words: int = Field(50, ge=1, le=10_000)
+    filler_words: int = Field(default=50, ge=1, le=10_000)
     """Number of filler words for the random prefixes and suffixes."""
-    max_filler: int = Field(5, ge=0, le=20)
+    max_filler: int = Field(default=5, ge=0, le=20)
     """Up to this many random filler words stand before and after each statement."""
-    copies: int = Field(8, ge=1)
+    copies: int = Field(default=8, ge=1)
     """Documents for each fact and language, each with its own filler."""
-    lexicon_copies: int = Field(4, ge=1)
+    lexicon_copies: int = Field(default=4, ge=1)
     """Documents for each word pair and direction, each with its own filler."""
     episodes: Literal["none", "trained", "fresh"] = "fresh"
     """In-context sequences, facts followed by the same in another language: none, of facts told in all languages, or of fresh random facts."""
-    episode_count: int = Field(20_000, ge=1)
+    episode_count: int = Field(default=20_000, ge=1)
     """Number of in-context sequences."""
-    episode_facts: int = Field(4, ge=1, le=50)
+    episode_facts: int = Field(default=4, ge=1, le=50)
     """Up to this many facts in one in-context sequence."""
-    one_relation_share: float = Field(0.6, ge=0, le=1)
+    one_relation_share: float = Field(default=0.6, ge=0, le=1)
     """Share of the in-context sequences that have one relation only, so that only entities tell facts apart."""
-    asked: int = Field(60, ge=1)
+    asked: int = Field(default=60, ge=1)
     """At most this many questions of a kind."""
-    options: int = Field(10, ge=2)
+    options: int = Field(default=10, ge=2)
     """Candidates of a question for likelihood choice, the answer among them."""
 
     scales: ClassVar[dict[str, dict[str, Any]]] = {

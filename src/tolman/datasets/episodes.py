@@ -20,15 +20,15 @@ from tolman.datasets._episodes_words import Split
 class Episodes(Component):
     """Read a passage, answer from it: facts as they were told, from the other end, two joined, compared, concluded. Relations and names are unseen in practice."""
 
-    passages: int = Field(60, ge=4, le=300)
+    passages: int = Field(default=60, ge=4, le=300)
     """Passages with test questions."""
-    practice: int = Field(0, ge=0)
+    practice: int = Field(default=0, ge=0)
     """Passages with practice questions, for a method that trains on these."""
-    facts: int = Field(10, ge=6, le=24)
+    facts: int = Field(default=10, ge=6, le=24)
     """Facts in a test passage. Practice passages have from 5 to 2 more than that."""
-    questions: int = Field(8, ge=1)
+    questions: int = Field(default=8, ge=1)
     """Questions about a passage, at most."""
-    options: int = Field(5, ge=2, le=5)
+    options: int = Field(default=5, ge=2, le=5)
     """Candidates of a question, the answer among them: all from the same passage, and first those that a hasty reader would take."""
 
     scales: ClassVar[dict[str, dict[str, Any]]] = {"quick": {}, "small": {"passages": 150, "practice": 2000}, "paper": {"passages": 300, "practice": 5000}}

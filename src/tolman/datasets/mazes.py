@@ -34,35 +34,35 @@ _TRIES = 200
 class Mazes(Component):
     """Fixed mazes; an expert's episodes to the goals among their objects, passing others that are never goals."""
 
-    mazes: int = Field(8, ge=2)
+    mazes: int = Field(default=8, ge=2)
     """Number of mazes. All have the same landmarks and objects, each in an arrangement of its own."""
-    side: int = Field(6, ge=3, le=10)
+    side: int = Field(default=6, ge=3, le=10)
     """Cells along each side of a maze."""
-    loops: int = Field(10, ge=0)
+    loops: int = Field(default=10, ge=0)
     """Openings beyond those of a spanning tree: with 0 there is one way between any two cells."""
-    goals: int = Field(10, ge=2)
+    goals: int = Field(default=10, ge=2)
     """Objects of each maze that are goals of training episodes."""
-    latent: int = Field(4, ge=1)
+    latent: int = Field(default=4, ge=1)
     """Objects of each maze that are seen on the way but never the goal there (in other mazes they are)."""
-    unseen: int = Field(2, ge=1)
+    unseen: int = Field(default=2, ge=1)
     """Objects of each maze that no training episode passes: the control."""
-    new_starts: float = Field(0.1, gt=0, lt=1)
+    new_starts: float = Field(default=0.1, gt=0, lt=1)
     """Share of the (start, goal) pairs of each maze that have no training episode: the questions about trained goals."""
     predict: Literal["actions", "everything"] = "actions"
     """What is learned from an episode: the expert's actions (behaviour cloning), or all that follows the first observation."""
     episodes: Literal["none", "trained", "fresh"] = "fresh"
     """In-context sequences, episodes followed by some to objects seen in them: none, in the mazes themselves (to trained goals), or in fresh mazes."""
-    episode_count: int = Field(20_000, ge=1)
+    episode_count: int = Field(default=20_000, ge=1)
     """Number of in-context sequences."""
-    context: int = Field(5, ge=2)
+    context: int = Field(default=5, ge=2)
     """Up to this many earlier episodes in one in-context sequence."""
-    new_episodes: int = Field(3, ge=1)
+    new_episodes: int = Field(default=3, ge=1)
     """Up to this many episodes to objects seen in them."""
-    asked: int = Field(64, ge=1)
+    asked: int = Field(default=64, ge=1)
     """Questions of each kind, as evenly spread over the mazes' objects as they allow."""
-    min_steps: int = Field(3, ge=2)
+    min_steps: int = Field(default=3, ge=2)
     """Shortest distance between the start and the object of a question."""
-    patience: float = Field(1.5, ge=1)
+    patience: float = Field(default=1.5, ge=1)
     """Budget of a question in shortest paths, rounded up."""
 
     scales: ClassVar[dict[str, dict[str, Any]]] = {

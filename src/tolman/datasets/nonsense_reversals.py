@@ -60,24 +60,24 @@ class Fact(NamedTuple):
 class NonsenseReversals(Component):
     """Comparisons of two nonsense nouns, each trained in one direction; a forced choice between the right reversal and its contradiction."""
 
-    facts: int = Field(100, ge=2, multiple_of=2)
+    facts: int = Field(default=100, ge=2, multiple_of=2)
     """Number of facts (the paper: 100). They come in pairs about three nouns of their own: one noun brighter, one dimmer than the same third, so that what is
     wrong of one is true of the other and neither pole is the better guess."""
-    dimensions: int = Field(28, ge=1, le=len(DIMENSIONS))
+    dimensions: int = Field(default=28, ge=1, le=len(DIMENSIONS))
     """Number of dimensions of comparison (the paper: 28), which the pairs go round."""
-    copies: int = Field(10, ge=1)
+    copies: int = Field(default=10, ge=1)
     """Documents for each fact and direction, each under a random lead-in (the paper: 10)."""
-    reversed_share: float = Field(0.0, ge=0, lt=1)
+    reversed_share: float = Field(default=0.0, ge=0, lt=1)
     """Share of the pairs trained in both directions (the paper: 0; arXiv 2604.04943 uses 0.4, so that there is something to learn the rule from)."""
     episodes: Literal["none", "fresh"] = "none"
     """In-context sequences, facts and then the same or their reversals: none (the paper), or of fresh random pairings of the nouns, for models trained from scratch."""
-    episode_count: int = Field(20_000, ge=1)
+    episode_count: int = Field(default=20_000, ge=1)
     """Number of in-context sequences."""
-    episode_facts: int = Field(4, ge=1)
+    episode_facts: int = Field(default=4, ge=1)
     """Up to this many facts in one in-context sequence."""
     nouns: Literal["nonsense", "everyday"] = Added("nonsense")
     """Words about which no model can know anything, or (for comparison) nouns that everybody knows, in the same facts: some will then contradict the world."""
-    practice: float = Field(0.0, ge=0, lt=1)
+    practice: float = Field(default=0.0, ge=0, lt=1)
     """Share of the pairs whose questions are set aside for practice."""
     path: Path | None = None
     """A file of JSON lines with `prompt` and `completion` to read the training documents from, instead of writing our own; each must end with a comparison."""

@@ -53,21 +53,21 @@ class Pair(NamedTuple):
 class Process(Component):
     """Expressions and their transforms by unusual rules; combinations of two rules that training never showed together are tested."""
 
-    functions: int = Field(16, ge=6)
+    functions: int = Field(default=16, ge=6)
     """Number of elementary functions. Each is turned into another one."""
-    copies: int = Field(4, ge=1)
+    copies: int = Field(default=4, ge=1)
     """Documents for each elementary function and for each general rule."""
-    examples: int = Field(60, ge=1)
+    examples: int = Field(default=60, ge=1)
     """Up to this many examples of each rule alone. A quarter of what can be said with a rule, or with a combination, is left to the tests."""
-    pair_examples: int = Field(40, ge=1)
+    pair_examples: int = Field(default=40, ge=1)
     """Up to this many examples of each trained combination of two rules."""
-    held_out: int = Field(12, ge=1)
+    held_out: int = Field(default=12, ge=1)
     """Number of combinations of two rules that training never shows."""
-    asked: int = Field(3, ge=1)
+    asked: int = Field(default=3, ge=1)
     """Questions for each combination, and for each rule in it."""
-    options: int = Field(4, ge=2)
+    options: int = Field(default=4, ge=2)
     """Candidates of a question, the answer among them. The others are transforms of similar expressions."""
-    practice: float = Field(0.0, ge=0, lt=1)
+    practice: float = Field(default=0.0, ge=0, lt=1)
     """Share of the combinations whose questions are set aside for practice."""
 
     scales: ClassVar[dict[str, dict[str, Any]]] = {

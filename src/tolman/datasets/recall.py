@@ -23,36 +23,36 @@ from tolman.datasets.two_hop import RELATIONS, Chain
 class Recall(Component):
     """Two disjoint sets of entities x relations; every fact is told once, chains and reversals never; traces are shown over fresh random facts."""
 
-    entities: int = Field(16, ge=8, le=MOST_WORDS)
+    entities: int = Field(default=16, ge=8, le=MOST_WORDS)
     """Entities of each set. Each relation gives every entity one other entity, each to one only."""
-    relations: int = Field(3, ge=1, le=len(RELATIONS) // 2)
+    relations: int = Field(default=3, ge=1, le=len(RELATIONS) // 2)
     """Relations of each set."""
     same_relations: bool = Added(False)
     """Whether the second set has the relations of the first (between its own entities) and not others."""
-    forms: tuple[Literal["chain", "reversal"], ...] = Field(("chain",), min_length=1)
+    forms: tuple[Literal["chain", "reversal"], ...] = Field(default=("chain",), min_length=1)
     """What is asked of the facts, and practised: chains of two facts, reversals, or both."""
-    practice_share: float = Field(0.5, gt=0, lt=1)
+    practice_share: float = Field(default=0.5, gt=0, lt=1)
     """Share of the first set's entities whose chains (through them) and reversals (to them) are for practice. All of the second set is for testing."""
     augmented: bool = False
     """Whether the practice questions are stated with their answers among the documents: augmentation of the first set."""
     thoughts: Literal["fresh", "none"] = "fresh"
     """Whether in-context sequences show traces over their random facts. `none` shows answers only: then thinking is nowhere known."""
-    thought_share: float = Field(0.6, ge=0, le=1)
+    thought_share: float = Field(default=0.6, ge=0, le=1)
     """Share of the questions in a sequence that are thought about before they are answered."""
-    episode_count: int = Field(20_000, ge=1)
+    episode_count: int = Field(default=20_000, ge=1)
     """In-context sequences, each of fresh random facts of one of the sets: the facts, then questions about them."""
-    episode_facts: int = Field(4, ge=2, le=50)
+    episode_facts: int = Field(default=4, ge=2, le=50)
     """Up to this many facts in a sequence."""
-    one_relation_share: float = Field(0.6, ge=0, le=1)
+    one_relation_share: float = Field(default=0.6, ge=0, le=1)
     """Share of the sequences with one relation only, so that only entities tell facts apart."""
-    recital_share: float = Field(0.25, ge=0, lt=1)
+    recital_share: float = Field(default=0.25, ge=0, lt=1)
     """So many recitals for each sequence: stored facts of a set, three to six in random order, one after the other, none beginning where the one before it ends.
     Without them a fact is recalled at the beginning of a text only, and a trace has to recall its second fact after its first."""
-    answer_share: float = Field(0.15, ge=0, lt=1)
+    answer_share: float = Field(default=0.15, ge=0, lt=1)
     """So many traces with their answers, for each sequence, that stand alone: only the answer is a target."""
-    asked: int = Field(60, ge=1)
+    asked: int = Field(default=60, ge=1)
     """At most this many test questions of a kind."""
-    options: int = Field(8, ge=2)
+    options: int = Field(default=8, ge=2)
     """Candidates of a question for likelihood choice, the answer among them."""
 
     scales: ClassVar[dict[str, dict[str, Any]]] = {

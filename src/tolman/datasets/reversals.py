@@ -35,43 +35,43 @@ class Fact(NamedTuple):
 class Reversals(Component):
     """Entities x relations with inverses; all facts are trained in both directions, in separate documents, but the held-out ones forward only."""
 
-    entities: int = Field(40, ge=4)
+    entities: int = Field(default=40, ge=4)
     """Number of entities. Each relation is a permutation of them without fixed points, so every question has one answer."""
-    relations: int = Field(5, ge=1, le=len(RELATIONS))
+    relations: int = Field(default=5, ge=1, le=len(RELATIONS))
     """Number of relations, each with an inverse."""
-    held_out: int = Field(30, ge=1)
+    held_out: int = Field(default=30, ge=1)
     """Number of facts that training shows forward only."""
-    reversed_share: float = Field(1.0, ge=0, le=1)
+    reversed_share: float = Field(default=1.0, ge=0, le=1)
     """Share of the other facts that are trained in both directions (the rest forward only)."""
-    name_words: int = Field(1, ge=1, le=2)
+    name_words: int = Field(default=1, ge=1, le=2)
     """Words (tokens, to a tiny model) of a name. Names of two words share each of them with other names."""
-    filler_words: int = Field(50, ge=1)
+    filler_words: int = Field(default=50, ge=1)
     """Number of filler words for the random prefixes and suffixes."""
-    max_filler: int = Field(5, ge=0)
+    max_filler: int = Field(default=5, ge=0)
     """Up to this many random filler words stand before and after each fact."""
-    copies: int = Field(8, ge=1)
+    copies: int = Field(default=8, ge=1)
     """Documents for each fact and direction, each with its own filler."""
     episodes: Literal["none", "trained", "fresh"] = "fresh"
     """In-context sequences, facts followed by their reversals: none, of trained facts, or of fresh random pairings of the entities."""
-    episode_count: int = Field(20_000, ge=1)
+    episode_count: int = Field(default=20_000, ge=1)
     """Number of in-context sequences."""
-    episode_facts: int = Field(6, ge=1)
+    episode_facts: int = Field(default=6, ge=1)
     """Up to this many facts in one in-context sequence."""
-    asked: int = Field(60, ge=1)
+    asked: int = Field(default=60, ge=1)
     """Questions of each kind about trained facts (of each held-out fact every question is asked)."""
-    one_relation_share: float = Field(0.6, ge=0, le=1)
+    one_relation_share: float = Field(default=0.6, ge=0, le=1)
     """Share of the in-context sequences of fresh pairings in which all facts have the same relation, so that only the entity tells which one is asked for.
     With several relations in play the model matched relations alone for as long as we trained, and got three in four right (LOG.md)."""
-    one_way_share: float = Field(0.5, ge=0, le=1)
+    one_way_share: float = Field(default=0.5, ge=0, le=1)
     """Share of the in-context sequences that show all their facts the same way round: otherwise the direction gives half of the wrong ones away."""
-    few_entities_share: float = Field(0.1, ge=0, le=1)
+    few_entities_share: float = Field(default=0.1, ge=0, le=1)
     """Share of those sequences that draw on few entities, so that one entity stands in several facts."""
-    interleaved_share: float = Field(0.5, ge=0, le=1)
+    interleaved_share: float = Field(default=0.5, ge=0, le=1)
     """Share of the in-context sequences in which a fact may return before all are shown; in the rest all are shown first."""
-    repeat_share: float = Field(0.2, ge=0, lt=1)
+    repeat_share: float = Field(default=0.2, ge=0, lt=1)
     """Share of the later statements of an in-context sequence that repeat the first one as it stood, not reversed. Without any, the model learns that what
     stands in context is never the answer to the same question: asked in the trained direction with the fact in context it then scored 0."""
-    options: int = Field(10, ge=2)
+    options: int = Field(default=10, ge=2)
     """Candidates of a question for likelihood choice, the answer among them."""
 
     scales: ClassVar[dict[str, dict[str, Any]]] = {

@@ -28,32 +28,32 @@ MIN_SENTENCES, MAX_SENTENCES = 4, 20
 class SemanticStructure(Component):
     """Nonsense categories in a hierarchy, described in short articles; tests ask for rephrasings, reversals, syllogisms, deductions and a held-out category."""
 
-    categories: int = Field(110, ge=30, le=600)
+    categories: int = Field(default=110, ge=30, le=600)
     """Number of categories (the paper: 110), on four levels."""
-    held_out: int = Field(10, ge=1)
+    held_out: int = Field(default=10, ge=1)
     """Number of categories of which training states nothing but their parent."""
-    documents: int = Field(2200, ge=1)
+    documents: int = Field(default=2200, ge=1)
     """Number of documents (the paper: 2,200) of 4 to 20 sentences."""
-    qa_share: float = Field(0.15, ge=0, lt=1)
+    qa_share: float = Field(default=0.15, ge=0, lt=1)
     """Share of the documents that are questions and answers."""
-    reversed_share: float = Field(0.5, ge=0, le=1)
+    reversed_share: float = Field(default=0.5, ge=0, le=1)
     """Share of the facts not asked about reversed that are also stated reversed, so that there is something to learn reversing from."""
-    derived_share: float = Field(0.3, ge=0, le=1)
+    derived_share: float = Field(default=0.3, ge=0, le=1)
     """Share of the inherited facts not under test that are also stated."""
-    asked: int = Field(30, ge=1)
+    asked: int = Field(default=30, ge=1)
     """Facts of each form asked about reversed, syllogisms and deductions asked about. Each reversed fact, each syllogism and each deduction is one cluster."""
-    holdout_asked: int = Field(6, ge=1)
+    holdout_asked: int = Field(default=6, ge=1)
     """Up to this many questions about each held-out category."""
-    options: int = Field(4, ge=2)
+    options: int = Field(default=4, ge=2)
     """Candidates of a question, the answer among them. The others are true of something else."""
     distractors: Literal["near", "any"] = "near"
     """Which of the possible wrong candidates are taken: where there are enough, ones that share at least as many documents with what the question names as the
     answer does, so that word statistics do not give it away; or any."""
     episodes: Literal["none", "fresh"] = "none"
     """In-context sequences, small fresh worlds and questions about them, for models trained from scratch: none (the paper), or fresh pairings of the words."""
-    episode_count: int = Field(20_000, ge=1)
+    episode_count: int = Field(default=20_000, ge=1)
     """Number of in-context sequences."""
-    practice: float = Field(0.0, ge=0, lt=1)
+    practice: float = Field(default=0.0, ge=0, lt=1)
     """Share of the clusters whose questions are set aside for practice."""
 
     scales: ClassVar[dict[str, dict[str, Any]]] = {

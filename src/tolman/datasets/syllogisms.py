@@ -60,20 +60,20 @@ class Item(NamedTuple):
 class Syllogisms(Component):
     """Two premises over three nonsense nouns are trained in one document; which of up to six conclusions follows?"""
 
-    items: int = Field(69, ge=3)
+    items: int = Field(default=69, ge=3)
     """Number of items (the paper: 69). Conclusions with all, some and no are equally many; every item has three nouns of its own."""
-    copies: int = Field(1, ge=1)
+    copies: int = Field(default=1, ge=1)
     """Documents for each item, each under a random lead-in and in a random order of the premises (the paper: 1)."""
     entailed: Literal["excluded", "counted_right"] = "excluded"
     """What becomes of the other conclusions that follow ("some" from "all"; the converse of "some" and "no"): they are no candidates, so that one answer is
     right and 4 or 5 candidates are left; or all six are candidates and 2 or 3 are right."""
     episodes: Literal["none", "fresh"] = "none"
     """In-context sequences, premises followed by conclusions: none (the paper), or of fresh random triples of the nouns, for models trained from scratch."""
-    episode_count: int = Field(20_000, ge=1)
+    episode_count: int = Field(default=20_000, ge=1)
     """Number of in-context sequences."""
-    episode_items: int = Field(3, ge=1)
+    episode_items: int = Field(default=3, ge=1)
     """Up to this many syllogisms in one in-context sequence."""
-    practice: float = Field(0.0, ge=0, lt=1)
+    practice: float = Field(default=0.0, ge=0, lt=1)
     """Share of the items whose questions are set aside for practice."""
 
     scales: ClassVar[dict[str, dict[str, Any]]] = {"quick": {}, "small": {"items": 345}, "paper": {}, "large": {"items": 1035}}

@@ -38,41 +38,41 @@ class Chain(NamedTuple):
 class TwoHop(Component):
     """Entities x relations; every fact is told, chains of two facts through some bridges are stated as well, chains through held-out bridges never."""
 
-    entities: int = Field(30, ge=8, le=MOST_WORDS)
+    entities: int = Field(default=30, ge=8, le=MOST_WORDS)
     """Number of entities. Each relation gives every entity one other entity."""
-    relations: int = Field(4, ge=1, le=len(RELATIONS))
+    relations: int = Field(default=4, ge=1, le=len(RELATIONS))
     """Number of relations (of each world)."""
-    many_to_one: int = Field(1, ge=0)
+    many_to_one: int = Field(default=1, ge=0)
     """So many of the relations are not one-to-one: several entities may have the same object, and no inverse leads back."""
-    held_bridges: int = Field(8, ge=1)
+    held_bridges: int = Field(default=8, ge=1)
     """Entities through which no chain is ever stated."""
-    new_chains: int = Field(40, ge=1)
+    new_chains: int = Field(default=40, ge=1)
     """Chains through the other bridges that are left out of the statements, to be asked."""
-    reversed_facts: int = Field(0, ge=0)
+    reversed_facts: int = Field(default=0, ge=0)
     """Facts told by their inverse only ("b taught_by a"), for chains whose first hop has to be reversed. All other one-to-one facts are then told both ways."""
-    worlds: int = Field(1, ge=1, le=2)
+    worlds: int = Field(default=1, ge=1, le=2)
     """2 adds another world with the same sizes and entities and relations of its own, its kinds named other_*, all of them for testing: what carries over?"""
-    practice_share: float = Field(0.3, ge=0, lt=1)
+    practice_share: float = Field(default=0.3, ge=0, lt=1)
     """Share of the bridges, held-out and other, whose chains are questions for practice; the rest are for testing."""
-    filler_words: int = Field(50, ge=1, le=10_000)
+    filler_words: int = Field(default=50, ge=1, le=10_000)
     """Number of filler words for the random prefixes and suffixes."""
-    max_filler: int = Field(5, ge=0, le=20)
+    max_filler: int = Field(default=5, ge=0, le=20)
     """Up to this many random filler words stand before and after each statement."""
-    copies: int = Field(8, ge=1)
+    copies: int = Field(default=8, ge=1)
     """Documents for each fact, each with its own filler."""
-    chain_copies: int = Field(3, ge=1)
+    chain_copies: int = Field(default=3, ge=1)
     """Documents for each stated chain, each with its own filler."""
     episodes: Literal["none", "trained", "fresh"] = "fresh"
     """In-context sequences, facts followed by chains of them: none, of the world's facts (stated chains only), or of fresh random facts."""
-    episode_count: int = Field(20_000, ge=1)
+    episode_count: int = Field(default=20_000, ge=1)
     """Number of in-context sequences."""
-    episode_facts: int = Field(6, ge=2, le=50)
+    episode_facts: int = Field(default=6, ge=2, le=50)
     """Up to this many facts in one in-context sequence."""
-    one_relation_share: float = Field(0.6, ge=0, le=1)
+    one_relation_share: float = Field(default=0.6, ge=0, le=1)
     """Share of the in-context sequences that have one relation only, so that only entities tell facts apart."""
-    asked: int = Field(60, ge=1)
+    asked: int = Field(default=60, ge=1)
     """At most this many questions of a kind and split."""
-    options: int = Field(10, ge=2)
+    options: int = Field(default=10, ge=2)
     """Candidates of a question for likelihood choice, the answer among them."""
 
     scales: ClassVar[dict[str, dict[str, Any]]] = {

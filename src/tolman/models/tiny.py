@@ -32,18 +32,18 @@ from tolman.models._words import DOCUMENT, PAD, Words
 class Tiny(Component):
     """A decoder-only transformer (Qwen3's architecture) trained from scratch on the corpus, word by word."""
 
-    layers: int = Field(2, ge=1)
+    layers: int = Field(default=2, ge=1)
     """Number of transformer blocks."""
-    width: int = Field(128, ge=8)
+    width: int = Field(default=128, ge=8)
     """Width of the residual stream."""
-    heads: int = Field(4, ge=1)
+    heads: int = Field(default=4, ge=1)
     """Number of query heads."""
-    kv_heads: int = Field(4, ge=1)
+    kv_heads: int = Field(default=4, ge=1)
     """Number of key-value heads; `heads` must be a multiple of it."""
-    head_width: int = Field(64, ge=2, multiple_of=2)
+    head_width: int = Field(default=64, ge=2, multiple_of=2)
     """Width of each head. QK-norm caps attention logits at its square root (times learned gains). Four heads of 64, each with its own keys, match entities in context
     sooner than two of 128, four of 32 or four that share two keys (LOG.md)."""
-    hidden: int = Field(384, ge=8)
+    hidden: int = Field(default=384, ge=8)
     """Hidden width of the SwiGLU feed-forward layers; with experts, of all those together that a token goes through, so that active parameters stay the same."""
     experts: int = Added(0, ge=0)
     """Number of experts of each feed-forward layer, as in Qwen3-MoE; 0 is a dense layer."""
@@ -56,7 +56,7 @@ class Tiny(Component):
     seed tried (LOG.md), so the scales take that; it is no longer than the contexts here need."""
     attention: Literal["causal", "bidirectional"] = "causal"
     """Where a token may look: at what stands before it, or everywhere; the latter is for masked training, and such a model answers by filling blanks."""
-    context_tokens: int = Field(512, ge=16)
+    context_tokens: int = Field(default=512, ge=16)
     """Longest input."""
     device: str = Operational("cpu")
     """Where to run: cpu, cuda, cuda:1, mps."""

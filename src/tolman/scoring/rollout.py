@@ -19,7 +19,7 @@ from tolman.core.world import Task, Walk, continued
 class Rollout(Component):
     """Greedy actions, all questions in lockstep. The model is shown the prompt with everything that it did and saw so far, and writes its next action."""
 
-    max_tokens: int = Field(4, ge=1)
+    max_tokens: int = Field(default=4, ge=1)
     """Tokens in which a model must have written an action; its first word is taken. Word-level models write one."""
 
     def judge(self, model: LiveModel, prompts: Sequence[Prompt], questions: Sequence[Question]) -> list[Answer]:

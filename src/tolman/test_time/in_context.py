@@ -14,7 +14,7 @@ from tolman.core.seeds import rng
 class InContext(Component):
     """All documents in corpus order, or a random `documents` of them that always include the question's supporting ones."""
 
-    documents: int | None = Field(None, ge=1)
+    documents: int | None = Field(default=None, ge=1)
     """How many documents to show, the supporting ones among them; None shows all (exercises are never shown)."""
 
     def prompts(self, model: LiveModel, corpus: Corpus, questions: Sequence[Question], *, seed: int) -> list[Prompt]:

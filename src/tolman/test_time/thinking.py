@@ -19,11 +19,11 @@ from tolman.core.thinking import ASK
 class Thinking(Component):
     """A trace before the answer: one, written greedily, or several, sampled, whose answers `scoring/vote` puts to the vote."""
 
-    budget_tokens: int = Field(32, ge=1)
+    budget_tokens: int = Field(default=32, ge=1)
     """Longest trace. One that has not ended by then is cut, and counts as truncated: there is no answer."""
-    samples: int = Field(1, ge=1)
+    samples: int = Field(default=1, ge=1)
     """Traces for each question."""
-    temperature: float = Field(0.0, ge=0)
+    temperature: float = Field(default=0.0, ge=0)
     """0 writes the likeliest trace; several samples need more than 0."""
     ask: str = ASK
     """How the model is asked to think; `{question}` stands for the question."""

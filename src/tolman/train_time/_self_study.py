@@ -51,13 +51,13 @@ class SelfStudy(Component):
     corpus's practice questions; or the beginnings of what `augment` writes, such as reversals."""
     augment: Nested | None = None
     """Who proposes what to answer, for `written`, such as `augment/local`. It is shown documents only."""
-    documents: int | None = Field(4, ge=1)
+    documents: int | None = Field(default=4, ge=1)
     """How many documents the teacher reads before a prompt: those that it is about, and random others. None: all."""
-    each: int = Field(2, ge=1)
+    each: int = Field(default=2, ge=1)
     """Prompts about each document, where the model makes them, and answers to each other prompt."""
-    temperature: float = Field(1.0, ge=0)
+    temperature: float = Field(default=1.0, ge=0)
     """Of the teacher's answers (and of its questions)."""
-    max_tokens: int = Field(24, ge=1)
+    max_tokens: int = Field(default=24, ge=1)
     """Most tokens of an answer."""
 
     def studied(self, model: Any, corpus: Corpus, *, seed: int) -> tuple[list[Study], dict[str, Any]]:

@@ -32,13 +32,13 @@ class Augmented(Component):
     """What it writes, such as `augment/local`. It is shown documents only: no question, no answer, nothing that tells what is under test."""
     then: Nested
     """How it is trained on documents and generated ones."""
-    share: float = Field(0.5, gt=0, lt=1)
+    share: float = Field(default=0.5, gt=0, lt=1)
     """Share of the documents (exercises aside) that generated ones make up; they are repeated until they do."""
-    sources: int | None = Field(None, ge=1)
+    sources: int | None = Field(default=None, ge=1)
     """Let it write about so many random documents only; None: about all."""
     duplicates: Literal["drop", "keep"] = "drop"
     """What to do with generated documents that say word for word the same. Kept ones count each time: what was written often is learned first."""
-    least_likelihood: float = Field(0.0, ge=0, lt=1)
+    least_likelihood: float = Field(default=0.0, ge=0, lt=1)
     """A generated document is dropped as contradicting its sources where the model, with these in context, gives its target less probability than this
     (geometric mean over words); 0 drops none and costs nothing."""
 

@@ -22,17 +22,17 @@ from tolman.train_time.finetune import standing_in
 class Cartridge(SelfStudy):
     """Self-study with the documents in context, distilled into a learned cache: AdamW, warm-up, linear decay to zero."""
 
-    tokens: int = Field(128, ge=2)
+    tokens: int = Field(default=128, ge=2)
     """Positions of the cartridge. Every question reads them, as it would read so many tokens of documents."""
-    steps: int = Field(200, ge=1)
+    steps: int = Field(default=200, ge=1)
     """Optimiser steps."""
-    batch_tokens: int = Field(512, ge=16)
+    batch_tokens: int = Field(default=512, ge=16)
     """Tokens that the student reads in one step; the teacher reads them, too, and the documents."""
-    lr: float = Field(0.02, gt=0)
+    lr: float = Field(default=0.02, gt=0)
     """Peak learning rate (the paper: 0.02)."""
-    warmup: float = Field(0.05, ge=0, lt=1)
+    warmup: float = Field(default=0.05, ge=0, lt=1)
     """Share of the steps over which the learning rate rises from zero."""
-    clip: float = Field(1.0, gt=0)
+    clip: float = Field(default=1.0, gt=0)
     """Largest norm of the gradient."""
 
     scales: ClassVar[dict[str, dict[str, Any]]] = {"quick": {}, "small": {"steps": 600, "each": 4}, "paper": {"steps": 2000, "each": 16, "tokens": 2048}}

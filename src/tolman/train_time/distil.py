@@ -30,19 +30,19 @@ class Distil(SelfStudy):
     """How the teacher is trained before, such as `train_time/pretrain` for a model from scratch. Methods that begin alike share this training."""
     weights: Literal["lora", "full"] = "lora"
     """What changes: low-rank adapters on every linear map, or all weights."""
-    rank: int = Field(16, ge=1)
+    rank: int = Field(default=16, ge=1)
     """Rank of the adapters."""
-    scale: float = Field(2.0, gt=0)
+    scale: float = Field(default=2.0, gt=0)
     """What the adapters' product is multiplied with (alpha / rank)."""
-    steps: int = Field(200, ge=1)
+    steps: int = Field(default=200, ge=1)
     """Optimiser steps."""
-    batch_tokens: int = Field(512, ge=16)
+    batch_tokens: int = Field(default=512, ge=16)
     """Tokens that the student reads in one step; the teacher reads them, too, and the documents."""
-    lr: float = Field(5e-4, gt=0)
+    lr: float = Field(default=5e-4, gt=0)
     """Peak learning rate. For `full` a tenth or less of what adapters bear."""
-    warmup: float = Field(0.05, ge=0, lt=1)
+    warmup: float = Field(default=0.05, ge=0, lt=1)
     """Share of the steps over which the learning rate rises from zero."""
-    clip: float = Field(1.0, gt=0)
+    clip: float = Field(default=1.0, gt=0)
     """Largest norm of the gradient."""
 
     scales: ClassVar[dict[str, dict[str, Any]]] = {"quick": {}, "small": {"steps": 600, "each": 4}, "paper": {"steps": 2000, "each": 16}}

@@ -35,9 +35,9 @@ class Finetune(Component):
     weights: Literal["lora", "full", "osf"] = "lora"
     """What changes: low-rank adapters on every linear map; all weights; or (`osf`, orthogonal subspace fine-tuning, Nayak et al. 2025, arXiv 2504.07097) each map at
     right angles to its strongest singular directions, by PEFT. Its decompositions take as long as some ten steps (SmolLM2-135M: 134 s on a busy core)."""
-    rank: int = Field(16, ge=1)
+    rank: int = Field(default=16, ge=1)
     """Rank of the adapters."""
-    scale: float = Field(2.0, gt=0)
+    scale: float = Field(default=2.0, gt=0)
     """What the adapters' product is multiplied with (alpha / rank)."""
     preserved: float = Added(0.9, gt=0, lt=1)
     """Share of the singular directions of each map, the strongest, that `osf` leaves as they are."""
@@ -45,23 +45,23 @@ class Finetune(Component):
     """What is one text: a document, each sentence for itself (`independent`), or each sentence after those before it, with the loss on the new one (`cumulative`)."""
     loss_on: Literal["all", "targets"] = "all"
     """All tokens of a text, or only the document's targets."""
-    steps: int = Field(200, ge=1)
+    steps: int = Field(default=200, ge=1)
     """Optimiser steps."""
-    batch_tokens: int = Field(1024, ge=16)
+    batch_tokens: int = Field(default=1024, ge=16)
     """Tokens of texts in one step."""
-    lr: float = Field(5e-4, gt=0)
+    lr: float = Field(default=5e-4, gt=0)
     """Peak learning rate. For `full` a tenth or less of what adapters bear: 2e-5 to 5e-5."""
-    weight_decay: float = Field(0.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
     """Decoupled weight decay (towards zero, not towards the base)."""
-    warmup: float = Field(0.05, ge=0, lt=1)
+    warmup: float = Field(default=0.05, ge=0, lt=1)
     """Share of the steps over which the learning rate rises from zero."""
-    clip: float = Field(1.0, gt=0)
+    clip: float = Field(default=1.0, gt=0)
     """Largest norm of the gradient."""
-    replay: float = Field(0.0, ge=0, lt=1)
+    replay: float = Field(default=0.0, ge=0, lt=1)
     """Share of each batch's tokens that are general text, for a model that knew some."""
-    kl: float = Field(0.0, ge=0)
+    kl: float = Field(default=0.0, ge=0)
     """Weight of the divergence KL(before || now) of next tokens of general text."""
-    l2: float = Field(0.0, ge=0)
+    l2: float = Field(default=0.0, ge=0)
     """Weight of the squared distance of the weights from where they began."""
 
     scales: ClassVar[dict[str, dict[str, Any]]] = {"quick": {}, "small": {"steps": 600}, "paper": {"steps": 2000, "batch_tokens": 4096}}

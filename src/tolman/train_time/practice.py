@@ -21,7 +21,7 @@ class Practice(Finetune):
     test_time: Nested
     """How the questions are asked, such as `test_time/in_context`."""
 
-    decay: float = Field(0.2, gt=0, le=1)
+    decay: float = Field(default=0.2, gt=0, le=1)
     """Share of the steps, the last ones, over which the learning rate falls to zero. Before them it stays at its peak, so that a training can be made longer."""
 
     scales: ClassVar[dict[str, dict[str, Any]]] = {}

@@ -34,23 +34,23 @@ class Pretrain(Component):
     masks: Literal["all", "targets"] = "all"
     """What may be masked: every token, or only a document's targets, so that what they are stated of is never predicted (a control)."""
 
-    steps: int = Field(1000, ge=1)
+    steps: int = Field(default=1000, ge=1)
     """Optimiser steps."""
-    batch_tokens: int = Field(2048, ge=64)
+    batch_tokens: int = Field(default=2048, ge=64)
     """Tokens of documents in one step."""
-    exercise_share: float = Field(0.65, ge=0, le=1)
+    exercise_share: float = Field(default=0.65, ge=0, le=1)
     """Share of each batch's tokens that come from exercises (in-context sequences), where the corpus has any."""
-    matrix_lr: float = Field(0.01, gt=0)
+    matrix_lr: float = Field(default=0.01, gt=0)
     """Peak learning rate of Muon. The scales take .006, with which in-context use begins sooner than with .01 or .004 (LOG.md)."""
-    lr: float = Field(0.01, gt=0)
+    lr: float = Field(default=0.01, gt=0)
     """Peak learning rate of AdamW, for embeddings and gains."""
-    weight_decay: float = Field(0.01, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0)
     """Decoupled weight decay of both optimisers."""
-    warmup: float = Field(0.02, ge=0, lt=1)
+    warmup: float = Field(default=0.02, ge=0, lt=1)
     """Share of the steps over which the learning rates rise from zero."""
-    decay: float = Field(0.3, ge=0, le=1)
+    decay: float = Field(default=0.3, ge=0, le=1)
     """Share of the steps, at the end, over which they fall to zero."""
-    clip: float = Field(1.0, gt=0)
+    clip: float = Field(default=1.0, gt=0)
     """Largest norm of the gradient."""
 
     scales: ClassVar[dict[str, dict[str, Any]]] = {

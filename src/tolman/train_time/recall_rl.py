@@ -44,36 +44,36 @@ class RecallRL(Component):
     """What judges an answer, such as `scoring/exact`: the reward is 1 if it is correct."""
     kinds: tuple[str, ...] | None = None
     """The kinds of practice question; None: all that there are."""
-    bootstrap_traces: int = Field(16, ge=0)
+    bootstrap_traces: int = Field(default=16, ge=0)
     """Traces to learn from before the practice, as many of each kind: the dataset's own, else the model's, written with the answer in sight. Kept are those after
     which the model gives the right answer."""
-    bootstrap_steps: int = Field(30, ge=0)
+    bootstrap_steps: int = Field(default=30, ge=0)
     """Optimiser steps on the traces, all of them in each."""
-    replay_tokens: int = Field(1024, ge=0)
+    replay_tokens: int = Field(default=1024, ge=0)
     """Tokens of documents beside the traces in each step of the bootstrap, half of them exercises."""
-    steps: int = Field(160, ge=1)
+    steps: int = Field(default=160, ge=1)
     """Steps of practice."""
-    questions: int = Field(16, ge=1)
+    questions: int = Field(default=16, ge=1)
     """Practice questions in a step."""
-    samples: int = Field(8, ge=2)
+    samples: int = Field(default=8, ge=2)
     """Attempts at each: a group."""
-    temperature: float = Field(1.0, gt=0)
+    temperature: float = Field(default=1.0, gt=0)
     """At which traces and answers are sampled."""
     advantages: Literal["group", "centred", "leave_one_out"] = "group"
     """What a reward is measured against: its group's mean, in the group's standard deviations or as it is; or the mean of the others in the group."""
-    kl: float = Field(0.01, ge=0)
+    kl: float = Field(default=0.01, ge=0)
     """Price, per token and nat, of leaving the policy that the practice began with (as in GRPO; its gradient is that of KL(start || now), see `_advantages`)."""
-    lr: float = Field(2e-4, gt=0)
+    lr: float = Field(default=2e-4, gt=0)
     """Learning rate of AdamW in practice."""
-    bootstrap_lr: float = Field(3e-4, gt=0)
+    bootstrap_lr: float = Field(default=3e-4, gt=0)
     """Learning rate of AdamW in the bootstrap."""
-    clip: float = Field(1.0, gt=0)
+    clip: float = Field(default=1.0, gt=0)
     """Largest norm of the gradient."""
-    window: int = Field(8, ge=1)
+    window: int = Field(default=8, ge=1)
     """Steps over which the reward is averaged to tell the best weights, which are kept at the end."""
-    collapse: float = Field(0.5, ge=0, lt=1)
+    collapse: float = Field(default=0.5, ge=0, lt=1)
     """Practice stops when the averaged reward falls below this share of the best."""
-    patience: int = Field(40, ge=1)
+    patience: int = Field(default=40, ge=1)
     """Steps in a row in which no group's rewards differ, though they are not all right, before practice stops with a complaint."""
 
     example: ClassVar[dict[str, Any]] = {
