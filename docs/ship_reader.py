@@ -28,13 +28,15 @@ library_name: peft
 license: apache-2.0
 ---
 
-# Reader: SmolLM2-135M-Instruct, taught to use its context
+# Reader: SmolLM2-135M-Instruct, trained to use its context
 
 A LoRA adapter (rank {rank}, {size:.1f} MB, bfloat16) for [SmolLM2-135M-Instruct](https://huggingface.co/{hub}), which as it is can hardly use facts that stand in its context
 from their other end. It comes with Tolman: `--set model.adapter=reader`, or `Hf(adapter="reader")`; in other programs, `PeftModel.from_pretrained(model, folder)`.
 
-**Trained on** {questions:,} practice questions about {practice} made-up passages (`datasets/episodes`), each asked as `test_time/in_context` asks it, with the loss on the answers:
-{steps} steps, {tokens:,} tokens, {seconds:.0f} seconds on a share of one processor core. No name, relation or wording of these occurs in any other dataset of the
+**Trained on** practice questions about made-up passages (`datasets/episodes`; a pool of {practice} passages and {questions:,} questions),
+each asked as `test_time/in_context` asks it,
+with the loss on the answers: {steps} steps, {tokens:,} tokens, {seconds:.0f} seconds on a share of one processor core.
+No name, relation or wording of these occurs in any other dataset of the
 package, nor in the tests below. Made by `tolman run reader --scale small --seeds 1`; `record.json` is the record of the training.
 
 **Measured** in context, per cent correct [95 % interval], candidates by likelihood; {seeds}:

