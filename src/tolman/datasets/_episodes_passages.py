@@ -37,7 +37,8 @@ class Author:
     """Writes the passages of a split. Tests use each name in one passage only, so that what is wrong in one passage is not stated in another."""
 
     def __init__(self, split: Split, draws: Draws, *, questions: int, options: int) -> None:
-        self.split, self.draws = split, draws
+        self.split: Split = split
+        self.draws = draws
         self.questions, self.options, self.facts = questions, options, 0
         self.lead_ins = 0.0
         self._left: dict[str, list[str]] = {}

@@ -30,7 +30,7 @@ class Wordings(NamedTuple):
                 text = text.replace("{" + name + "}", word)
             return text
 
-        return Wordings(*(put(part) if isinstance(part, str) else tuple(map(put, part)) for part in self))
+        return Wordings(*(put(part) if isinstance(part, str) else tuple(map(put, part)) for part in self))  # type: ignore[arg-type]
 
 
 # -- relations -----------------------------------------------------------------------------------------------------------------------------------------

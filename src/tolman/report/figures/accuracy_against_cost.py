@@ -83,7 +83,7 @@ def _panel(rows: pl.DataFrame, panel: str) -> alt.LayerChart:
         base.mark_point(filled=True, size=90, opacity=1).encode(
             x=x, y=y, color=asking, shape=alt.Shape("training:N", scale=shape, legend=alt.Legend(orient="bottom")), tooltip=tooltip
         ),
-    ).properties(width=WIDTH_PX, height=HEIGHT_PX)
+    ).properties(width=WIDTH_PX, height=HEIGHT_PX)  # type: ignore[return-value]
 
 
 def _placed(part: pl.DataFrame) -> tuple[pl.DataFrame, alt.Scale, alt.Axis]:
