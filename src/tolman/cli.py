@@ -212,14 +212,20 @@ def compare(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say which methods would be run, and about how long it takes.")] = False,
 ) -> None:
     """Which way of giving your documents to a model answers which questions, at what price."""
+    from tolman.app._expected import expected, said
     from tolman.app.compare import Verdicts, costs_table, prepare
+    from tolman.report.terminal import span
     from tolman.run.execute import Stopped
 
     found = prepare(docs, model, questions=questions, scoring=scoring, settings=dict(parse_setting(s) for s in set_ or []), store=folder)
     for name, why in found.left_out.items():
         err.print(f"left out: {name}: {why}", soft_wrap=True)
     if dry_run:
-        return print_dry_run(found.plan, 1, json_)
+        guess = expected(found.plan, found.corpus, found.parameters)
+        if json_:
+            return print(json.dumps(guess | {"methods": [f"{c.training}, {c.asking}" for c in found.plan.cells], "left_out": found.left_out}))
+        out.print(f"would compare {'; '.join(f'{c.training}, {c.asking}' for c in found.plan.cells)}", soft_wrap=True)
+        return out.print(said(guess, span(guess["seconds"])), soft_wrap=True)
     run_plan(found.plan, Stopped)
     result = Verdicts(found.plan.frames())
     found.plan.write_folder({"title": f"Comparison on {docs}", "headline": result.recommendation(), "settings": set_ or []})

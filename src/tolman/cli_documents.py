@@ -27,6 +27,7 @@ def teach(
     """Give your documents to a model in the way that does best: a directory that answers, remembers and forgets. Trainings and records are kept in runs/."""
     from tolman.app import _again, _directory
     from tolman.app import teach as teaching
+    from tolman.app._expected import said
     from tolman.report.terminal import span
     from tolman.run.execute import Stopped
 
@@ -46,12 +47,7 @@ def teach(
         guess = work.expected()
         if json_:
             return typer.echo(json.dumps(guess))
-        tokens = f"about {guess['train_tokens']} tokens to train on and {guess['ask_tokens']} to read for the questions"
-        return out.print(
-            f"{guess['says']}\n{guess['cells']} to measure, {guess['trainings']} to train: {tokens}; time: {span(guess['seconds'])}",
-            soft_wrap=True,
-            markup=False,
-        )
+        return out.print(f"{guess['says']}\n{said(guess, span(guess['seconds']))}", soft_wrap=True, markup=False)
     scores = work.run(lambda plan: run_plan(plan, Stopped))
     if json_:
         return typer.echo(json.dumps({"out": str(out_), "again": again} | scores))

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from tolman.app import _card, _directory, remember
+from tolman.app._expected import expected
 from tolman.app._lesson import Lesson, copy_weights, memory_of
 from tolman.app.compare import Verdicts
-from tolman.app.teach import expected, kinds_of, scores_of, weights_of
+from tolman.app.teach import kinds_of, scores_of, weights_of
 from tolman.core.component import Component
 from tolman.core.data import Corpus
 from tolman.core.errors import UserError

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tolman.app import _card, _directory
+from tolman.app._expected import expected
 from tolman.app._lesson import Lesson, memory_of
 from tolman.app.compare import Comparison, Verdicts
 from tolman.app.compare import prepare as compare
@@ -18,14 +19,12 @@ from tolman.core.errors import UserError, suggest
 from tolman.memory.episodic import Episodic
 from tolman.run.cell import Cell
 from tolman.run.engines import stopping
-from tolman.run.estimate import SHARE_OF_PEAK, peak_flops
 from tolman.run.execute import Report, trained
 from tolman.run.plan import Plan
 from tolman.run.store import Store
 from tolman.test_time.retrieval import Retrieval
 
 RECOMMENDED = "recommended"
-TOKENS_A_WORD = 1.3
 
 
 @dataclass(frozen=True)
@@ -96,25 +95,6 @@ def can_be_kept(cell: Cell) -> bool:
     while hasattr(inner, "context"):
         inner = inner.context
     return not isinstance(inner, Retrieval) or isinstance(inner.retriever, Episodic)
-
-
-def expected(plan: Plan, corpus: Corpus, parameters: int | None) -> dict[str, Any]:
-    """What is not finished yet: trainings, tokens to train on, tokens to read for the questions, and seconds (None where a model does not say what it computes).
-
-    A token is taken as 1.3 to a word; what all prompts begin with counts once. Seconds are right within a factor of about three.
-    """
-    training = asking = 0
-    unfinished = plan.unfinished()
-    for group in unfinished:
-        training += getattr(group[0].train_time, "train_tokens", lambda: 0)()
-        for cell in group:
-            prompts = cell.test_time.prompts(None, corpus, corpus.asked(), seed=0)  # type: ignore[attr-defined]
-            shared = prompts[0].documents if all(p.documents == prompts[0].documents for p in prompts) else ()
-            words = sum(len(text.split()) for text in shared)
-            words += sum(len(text.split()) for p in prompts for text in (*(() if shared else p.documents), p.question))
-            asking += round(TOKENS_A_WORD * words)
-    seconds = 2 * parameters * (3 * training + asking) / (peak_flops() * SHARE_OF_PEAK) if parameters else None
-    return {"trainings": len(unfinished), "cells": sum(map(len, unfinished)), "train_tokens": training, "ask_tokens": asking, "seconds": seconds}
 
 
 def weights_of(store: Store, cell: Cell, corpus: Corpus, report: Report) -> tuple[Path, dict[str, Any]]:

@@ -8,15 +8,17 @@ from pydantic import Field
 from tolman.core.component import Component, Nested
 from tolman.core.data import Corpus, Document, Question
 from tolman.memory._ranking import kept
+from tolman.memory.bm25 import Bm25
+from tolman.memory.dense import Dense
 
 
 class Hybrid(Component):
     """The `k` documents with the highest sum of 1 / (constant + rank) over what `first` and `second` find (each its own k), the best last."""
 
-    first: Nested
-    """A retriever, such as `memory/bm25`. Give both a larger k than the fusion's, or there is little to fuse."""
-    second: Nested
-    """Another one, such as `memory/dense`."""
+    first: Nested = Bm25(k=20)
+    """A retriever. Give both a larger k than the fusion's, or there is little to fuse."""
+    second: Nested = Dense(k=20)
+    """Another one."""
     k: int = Field(default=4, ge=1)
     """Most documents to find."""
     constant: float = Field(default=60, ge=0)
