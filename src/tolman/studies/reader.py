@@ -28,7 +28,7 @@ from tolman.train_time.untrained import Untrained
 scales = {"quick": 3, "small": 1}
 
 BASE, READER, ANEW = "base", "reader", "reader, trained anew"
-STEPS, PRACTICE = 330, 1000
+STEPS, PRACTICE = 200, 1000
 """Steps of the training, and passages to practise on. More would be better still: this is what there was time for (its card says what it reached)."""
 BENCHMARKS: dict[str, tuple[Component, int, tuple[str, ...]]] = {
     "episodes": (Episodes(passages=30), 1, ("forward", "reversed", "two_hop", "comparison", "syllogism")),
