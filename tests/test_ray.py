@@ -177,7 +177,7 @@ def test_a_task_is_given_what_its_components_declare(cluster: str, tmp_path: Pat
     Plan("demo", "quick", tuple(cells), Store(tmp_path / "store")).run(lambda event: None, 1, engine="ray", address=cluster)
     with_gpu, without = (json.loads((tmp_path / f"given.{seed}").read_text()) for seed in (0, 1))
     need = resources(cells[:1], cpus=2)
-    assert with_gpu == {"CPU": 2.0, "GPU": 1.0, "memory": need.memory_bytes, "threads": 2, "visible": "0"} and need.memory_bytes == 450e6 + 16e6
+    assert with_gpu == {"CPU": 2.0, "GPU": 1.0, "memory": need.memory_bytes, "threads": 2, "visible": "0"} and need.memory_bytes == 450e6 + 4e6
     assert "GPU" not in without and without["CPU"] == 2.0
     large = tiny_cells()[0].replace("train_time.batch_tokens", 10**9)
     with pytest.raises(UserError, match="no machine of the cluster has 1 CPUs, 0 GPUs and .* GiB for one training"):
