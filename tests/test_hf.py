@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
 from tolman import Cell, measure
+from tolman.augment.rules import Rules
 from tolman.core.cost import Cost
 from tolman.core.data import Corpus, Document, Prompt
 from tolman.core.discovery import component
@@ -20,7 +21,13 @@ from tolman.models._forest import Forest, common_prefix, groups
 from tolman.models._loss import linear_cross_entropy
 from tolman.models._template import STATEMENT
 from tolman.models.hf import Hf, HfModel
+from tolman.run.estimate import LIBRARIES_BYTES, memory_bytes
+from tolman.scoring.choice import Choice
+from tolman.test_time.closed_book import ClosedBook
 from tolman.testing._world import world
+from tolman.train_time.augmented import Augmented
+from tolman.train_time.finetune import Finetune
+from tolman.train_time.untrained import Untrained
 
 MATH = partial(torch.nn.attention.sdpa_kernel, torch.nn.attention.SDPBackend.MATH)
 """torch does not count its other attention kernels on CPU."""
@@ -259,6 +266,30 @@ def test_adapters_in_fewer_passes_are_pefts(tiny_llama):
     torch.testing.assert_close(results[0], results[1], atol=5e-6, rtol=1e-5)  # the order of float32 sums differs; 1.3e-6 was seen
     with network.disable_adapter():
         assert not torch.allclose(network(ids).logits, results[0][0], atol=1e-3)
+
+
+def test_it_says_how_much_memory_a_training_takes_before_it_is_loaded(tmp_path, tiny_llama):
+    """The count of weights is that of the network; what a backward pass keeps is counted by torch."""
+    tiny_llama.network.save_pretrained(tmp_path)
+    spec, size = Hf(path=str(tmp_path), dtype="float32"), sum(p.numel() for p in tiny_llama.network.parameters())
+    words = tiny_llama.network.config.vocab_size
+    assert spec.parameter_count() == size and Hf(path="random").parameter_count() == size + 32 * (1000 - words)
+    assert Hf(path=str(tmp_path / "nowhere")).parameter_count() is None and Hf(path=str(tmp_path / "nowhere")).activation_bytes_per_token() == 0
+    examples = tiny_llama.examples(world().experiences)
+    batch, kept = pack(examples, max(map(len, examples))), {}
+    own = {p.untyped_storage().data_ptr() for p in tiny_llama.network.parameters()}
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: (kept.update({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes()}), t)[1], lambda t: t):
+        tiny_llama.loss(batch)
+    counted = sum(nbytes for storage, nbytes in kept.items() if storage not in own) / batch.token.size
+    assert 0.5 < spec.activation_bytes_per_token() / counted < 2
+
+    cell = Cell(dataset=component("datasets/reversals")(), model=spec, train_time=Finetune(), test_time=ClosedBook(), scoring=Choice(), seed=0)
+    lora, full = (memory_bytes([cell.replace("train_time.weights", weights)]) for weights in ("lora", "full"))
+    assert full - lora == 12 * size and lora == LIBRARIES_BYTES + 4 * size + 1024 * spec.activation_bytes_per_token()
+    twice = Augmented(first=Finetune(batch_tokens=2048), augment=Rules(inverses={"lives in": "is home to"}), then=Finetune())
+    assert memory_bytes([cell.model_copy(update={"train_time": twice})]) - lora == 1024 * spec.activation_bytes_per_token()
+    assert memory_bytes([cell.model_copy(update={"train_time": Untrained()})]) == LIBRARIES_BYTES + 4 * size
+    assert memory_bytes([cell.replace("model.path", str(tmp_path / "nowhere"))]) is None
 
 
 def test_a_cell_runs_with_it(tmp_path):

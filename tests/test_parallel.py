@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import os
+import re
 import shlex
 import signal
 import socket
@@ -252,6 +253,14 @@ def test_a_launcher_runs_a_study_with_two_processes_for_each_training(name: str,
         curves.append({a["training"]: [point["loss"] for point in a["curve"]] for a in about})
     for training, tolerance in (("pretrain", 0.02), ("finetune", 0.002)):  # tiny trains in bfloat16
         assert curves[1][training] == pytest.approx(curves[0][training], rel=tolerance) and len(curves[0][training]) > 5
+
+
+def test_ray_under_torchrun_is_one_sentence(env: dict[str, str], tmp_path: Path) -> None:
+    """Else each process would begin tasks on the cluster, none of which finds the others."""
+    env |= {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}  # as torchrun does
+    done = subprocess.run(["tolman", "run", "shared", "--engine", "ray", "--out", tmp_path / "store"], env=env, capture_output=True, text=True)
+    assert done.returncode == 2 and done.stdout == "" and not (tmp_path / "store").exists()
+    assert re.fullmatch(r"error: --engine ray does not go with torchrun, .*: begin `tolman run` without one of the two\n", done.stderr), done.stderr
 
 
 @pytest.mark.slow

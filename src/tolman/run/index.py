@@ -39,16 +39,29 @@ def rows(store: Store, fingerprints: Sequence[str], *, items: bool = True) -> pl
     if len(fingerprints) < WORTH_A_SEGMENT:
         return pl.concat([pl.DataFrame(schema=SEGMENT), *(row for f in fingerprints if (row := read(store, f, "")) is not None)]).select(list(schema))
     stamps = store.record_stamps()
-    wanted = pl.DataFrame([(f, stamps[f]) for f in fingerprints if f in stamps], schema={"fingerprint": pl.String, "stamp": pl.String}, orient="row")
+    present = [f for f in fingerprints if f in stamps]
+    wanted = pl.DataFrame({"fingerprint": present, "stamp": [stamps[f] for f in present]}, schema={"fingerprint": pl.String, "stamp": pl.String})
     known = pl.concat([pl.DataFrame(schema=schema), *segments(store, list(schema))])
-    known = wanted.join(known, on=["fingerprint", "stamp"], how="inner").unique("fingerprint")
-    missing = wanted.join(known, on="fingerprint", how="anti")
+    found = places(wanted, known, ["fingerprint", "stamp"])
+    missing = wanted.join(found, on="fingerprint", how="anti")
     if len(missing):
         new = pl.concat([pl.DataFrame(schema=SEGMENT), *(row for f, stamp in missing.iter_rows() if (row := read(store, f, stamp)) is not None)])
         if len(new) >= WORTH_A_SEGMENT:
             write(store, new)
-        known = pl.concat([known.select(list(schema)), new.select(list(schema))])
-    return wanted.select("fingerprint").join(known, on="fingerprint", how="inner", maintain_order="left").select(list(schema))
+        known = pl.concat([known, new.select(list(schema))])
+        found = places(wanted, known, ["fingerprint", "stamp"])
+    return take(known, found["at"])
+
+
+def places(wanted: pl.DataFrame, table: pl.DataFrame, on: list[str]) -> pl.DataFrame:
+    """`wanted`, and `at` which row of `table` each of it stands, once; in its order, without what is not there. Only keys are joined: items are heavy to move."""
+    keys = table.select(on).with_row_index("at").unique(on, keep="first")
+    return wanted.join(keys, on=on, how="inner", maintain_order="left")
+
+
+def take(table: pl.DataFrame, at: pl.Series) -> pl.DataFrame:
+    """The rows of `table` that are `at`; the table itself, if these are all in their order."""
+    return table if len(at) == len(table) and (at == pl.arange(len(at), dtype=at.dtype, eager=True)).all() else table[at]
 
 
 def read(store: Store, fingerprint: str, stamp: str) -> pl.DataFrame | None:
@@ -88,14 +101,15 @@ def write(store: Store, table: pl.DataFrame) -> None:
 
 def frames(table: pl.DataFrame, labels: Sequence[tuple[str, str, str]], curves: pl.DataFrame, *, study: str, scale: str) -> Frames:
     """The tables of a run, from `rows` and its cells' (fingerprint, training, asking): labels may have been reworded since."""
-    plan = pl.DataFrame(list(labels), schema={name: pl.String for name in ("fingerprint", "training", "asking")}, orient="row")
-    old = table.rename({"training": "old_training", "asking": "old_asking"})
-    cells = plan.join(old, on="fingerprint", how="inner", maintain_order="left").with_columns(study=pl.lit(study), scale=pl.lit(scale))
-    reworded = (pl.col("training") != pl.col("old_training")) | (pl.col("asking") != pl.col("old_asking"))
-    config = pl.struct("config", "training", "asking").map_elements(
-        lambda c: json.dumps(json.loads(c["config"]) | {"training": c["training"], "asking": c["asking"]}), return_dtype=pl.String
-    )
-    cells = pl.concat([cells.with_row_index("n").filter(~reworded), cells.with_row_index("n").filter(reworded).with_columns(config=config)]).sort("n")
+    names = ("fingerprint", "training", "asking")
+    plan = places(pl.DataFrame(list(labels), schema=dict.fromkeys(names, pl.String), orient="row"), table, ["fingerprint"])
+    cells = take(table, plan["at"])
+    reworded = (plan["training"] != cells["training"]) | (plan["asking"] != cells["asking"])
+    if reworded.any():
+        said = zip(cells["config"], plan["training"], plan["asking"], reworded, strict=True)
+        config = [json.dumps(json.loads(c) | {"training": t, "asking": a}) if anew else c for c, t, a, anew in said]
+        cells = cells.with_columns(pl.Series("config", config, pl.String), plan["training"], plan["asking"])
+    cells = cells.with_columns(study=pl.lit(study), scale=pl.lit(scale))
     return Frames(cells.select(list(CELLS)), items_of(cells), curves)
 
 

@@ -150,6 +150,11 @@ class Finetune(Component):
         now = model.logits(batch).log_softmax(-1)
         return torch.nn.functional.kl_div(now, wanted, reduction="batchmean", log_target=True)
 
+    @property
+    def frozen(self) -> bool:
+        """Whether the model's own weights stay as they are, for estimates of memory."""
+        return self.weights == "lora"
+
     def train_tokens(self) -> int:
         """Tokens that the training will read, for estimates of time."""
         return self.steps * self.batch_tokens

@@ -11,6 +11,7 @@ class Untrained(Component):
     """Leaves the model as it is."""
 
     trains: ClassVar[bool] = False
+    frozen: ClassVar[bool] = True
 
     def train(self, model: TrainableModel, corpus: Corpus, *, seed: int, checkpoints: Checkpoints, watch: Watch) -> None:
         return None
