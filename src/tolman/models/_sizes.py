@@ -43,3 +43,17 @@ class Sizes:
         """
         maps = 3 * self.trained + 2 * self.frozen + 3 * 2 * seen * self.attention
         return 2.0 * (positions * maps + asked * self.head * (3 if self.head_trained else 2))
+
+
+KEPT_WIDTHS, KEPT_HIDDEN = 10, 4
+"""Vectors of the width and of the feed-forward width that a block keeps of each token for the backward pass (counted in a Llama block with all weights trained; 8 and
+4 with adapters)."""
+
+
+def kept_bytes(config: Any) -> int:
+    """Memory of what a backward pass in float32 needs, per token, for a network of this configuration (of transformers); 0 where that is not known."""
+    if config is None:
+        return 0
+    config = config.get_text_config()
+    hidden = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
+    return 4 * config.num_hidden_layers * (KEPT_WIDTHS * config.hidden_size + KEPT_HIDDEN * hidden)

@@ -25,14 +25,11 @@ from tolman.models._draw import generator, pick
 from tolman.models._forest import READ_TOKENS, Forest, Reader, as_bias, common_prefix, groups
 from tolman.models._loss import linear_cross_entropy
 from tolman.models._pretrained import RANDOM
-from tolman.models._sizes import Sizes
+from tolman.models._sizes import Sizes, kept_bytes
 from tolman.models._template import Template
 
 WRITE_TOKENS = 8192
 """Tokens, prompts and answers together, of the texts that are written side by side."""
-KEPT_WIDTHS, KEPT_HIDDEN = 10, 4
-"""Vectors of the width and of the feed-forward width that a block keeps of each token for the backward pass (counted in a Llama block with all weights trained; 8 and
-4 with adapters)."""
 
 
 class Hf(Component):
@@ -85,11 +82,7 @@ class Hf(Component):
 
     def activation_bytes_per_token(self) -> int:
         """Memory of what fine-tuning in float32 keeps for the backward pass, per token of a batch (half of it in bfloat16)."""
-        if (config := _pretrained.config(self.path)) is None:
-            return 0
-        config = config.get_text_config()
-        hidden = getattr(config, "intermediate_size", None) or 4 * config.hidden_size
-        return 4 * config.num_hidden_layers * (KEPT_WIDTHS * config.hidden_size + KEPT_HIDDEN * hidden)
+        return kept_bytes(_pretrained.config(self.path))
 
     def torch_dtype(self) -> torch.dtype:
         """The precision that `dtype` means on `device`."""

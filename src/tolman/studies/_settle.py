@@ -176,6 +176,6 @@ def sizes(frames: Frames) -> tuple[dict[str, Any], list[tuple[str, dict[str, Any
         config = json.loads(text)
         flat[training] = {f"{part}.{k}": v for part in ("dataset", "model", "train_time") for k, v in config[part].items() if k not in ("is", "device")}
     every = list(dict.fromkeys(name for fields in flat.values() for name in fields))
-    same = [name for name in every if len({json.dumps(fields.get(name)) for fields in flat.values()}) == 1]
+    same = [n for n in every if all(n in fields for fields in flat.values()) and len({json.dumps(fields[n]) for fields in flat.values()}) == 1]
     common = {name: next(iter(flat.values()))[name] for name in same}
     return common, [(training, {name: fields.get(name) for name in every if name not in common}) for training, fields in flat.items()]
