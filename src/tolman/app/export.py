@@ -17,6 +17,7 @@ from tolman.app.taught import Taught
 from tolman.core.data import Chat, Prompt, Question
 from tolman.core.errors import UserError, suggest
 from tolman.datasets._folder_own import read_questions
+from tolman.models._template import CUT
 
 KINDS = ("hf", "lm-eval", "inspect")
 LONGEST_ANSWER = 8
@@ -123,8 +124,9 @@ def questions_of(taught: Taught) -> Exported:
 def row(model: Any, question: Question, prompt: Prompt) -> dict[str, Any]:
     """One line of questions.jsonl. `text` is all that the model reads before the answer, the space that parts them included; `message` the same for a model that chats."""
     separator = model.template.separator(prompt) if hasattr(model, "template") else " "
+    text = model.render(prompt).replace(CUT, " ") + separator  # other programs know no cuts: a space keeps what spells a special token from being one
     return {
-        "id": question.id, "kind": question.kind, "fact": question.cluster, "prompt": question.prompt, "text": model.render(prompt) + separator, "message": message(prompt),
+        "id": question.id, "kind": question.kind, "fact": question.cluster, "prompt": question.prompt, "text": text, "message": message(prompt),
         "answers": list(question.answers), "choices": list(question.choices),
         "gold": question.choices.index(question.answers[0]) if question.choices else -1, "answer_words": question.answer_words,
     }  # fmt: skip

@@ -9,7 +9,7 @@ from tolman.core.data import Chat, Prompt
 STATEMENT = "Complete the statement."
 _DOCUMENT_MARK = "<|endoftext|>"
 """What stands between the documents that GPT-2, Qwen, OLMo and SmolLM were pretrained on; their tokenizers do not put it there by themselves."""
-_CUT = "\U0010fffd"
+CUT = "\U0010fffd"
 """A private character: where it stands in a rendered text, tokens are cut in two. (One that a document itself holds is dropped.)"""
 
 
@@ -53,11 +53,11 @@ class Template:
 
     def plain(self, text: str) -> str:
         """`text`, which somebody wrote, with a cut within whatever spells a special token: it is read as text, and ends no turn."""
-        return self._special.sub(rf"\1{_CUT}", text.replace(_CUT, ""))
+        return self._special.sub(rf"\1{CUT}", text.replace(CUT, ""))
 
     def encode(self, texts: Sequence[str]) -> tuple[list[list[int]], list[list[tuple[int, int]]]]:
         """Token ids of rendered texts, and where in the text (without its cuts) each token begins and ends."""
-        parts = [text.split(_CUT) for text in texts]
+        parts = [text.split(CUT) for text in texts]
         flat = [part for own in parts for part in own]
         read = self.tokenizer(flat, add_special_tokens=False, return_offsets_mapping=True) if flat else {"input_ids": [], "offset_mapping": []}
         rows = zip(flat, read["input_ids"], read["offset_mapping"], strict=True)
