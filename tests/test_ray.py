@@ -278,11 +278,10 @@ def test_an_address_without_a_cluster_is_one_sentence(tmp_path: Path) -> None:
 
 def patiently(command: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     """`ray start`, up to four times: Ray gives itself 30 s for it, which a busy machine exceeds."""
-    for _ in range(4):
-        done = subprocess.run(command, env=env, capture_output=True, text=True)
-        if done.returncode == 0:
-            break
-    return done
+    for _ in range(3):
+        if (done := subprocess.run(command, env=env, capture_output=True, text=True)).returncode == 0:
+            return done
+    return subprocess.run(command, env=env, capture_output=True, text=True)
 
 
 @pytest.mark.slow
