@@ -61,7 +61,7 @@ def places(wanted: pl.DataFrame, table: pl.DataFrame, on: list[str]) -> pl.DataF
 
 def take(table: pl.DataFrame, at: pl.Series) -> pl.DataFrame:
     """The rows of `table` that are `at`; the table itself, if these are all in their order."""
-    return table if len(at) == len(table) and (at == pl.arange(len(at), dtype=at.dtype, eager=True)).all() else table[at]
+    return table if len(at) == len(table) and (at == pl.int_range(len(at), eager=True)).all() else table[at]
 
 
 def read(store: Store, fingerprint: str, stamp: str) -> pl.DataFrame | None:
