@@ -75,6 +75,7 @@ def test_two_commands_at_once_on_s3_then_a_changed_byte_and_a_report(server: S3S
     assert done.returncode == 0 and "report: " in done.stdout and (tmp_path / "one" / "runs" / "reversals-quick" / "report.html").exists(), done.stderr
 
 
+@pytest.mark.slow
 def test_uploads_that_break_off_now_and_then_cost_nothing(server: S3Server) -> None:
     count = 0
 
@@ -90,7 +91,7 @@ def test_uploads_that_break_off_now_and_then_cost_nothing(server: S3Server) -> N
     assert count > 9 and len(records(Store(URL), cells)) == 2 * len(cells)
 
 
-@pytest.mark.parametrize("part", ["locks", "artifacts", "artifact.json", "records"])
+@pytest.mark.parametrize("part", [*(pytest.param(part, marks=pytest.mark.slow) for part in ("locks", "artifacts", "artifact.json")), "records"])
 def test_an_upload_that_is_cut_short_is_one_sentence_and_the_same_command_goes_on(part: str, server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
     from s3fs import S3FileSystem
 
