@@ -99,9 +99,10 @@ class Finetune(Component):
             batch = pack_evenly([e for name in share for e in streams[name].take(int(self.batch_tokens * share[name]))], ROW_TOKENS)
             for group in optimizer.param_groups:
                 group["lr"] = self.lr * self.schedule(step)
-            part, share_of_loss = team.part(batch)
-            loss = share_of_loss * model.loss(part)
-            loss.backward()
+            part, share_of_loss = team.rows(batch)  # of a small corpus some of many processes have none
+            loss = share_of_loss * model.loss(part) if share_of_loss else torch.zeros((), device=masters.masters[0].device)
+            if share_of_loss:
+                loss.backward()
             if general is not None:
                 some, share_of_kl = team.rows(pack_evenly(list(general.take(KL_TOKENS)), ROW_TOKENS))
                 if share_of_kl:
