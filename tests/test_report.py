@@ -17,6 +17,7 @@ from tolman.core.stats import estimate
 from tolman.report import _items, _table
 from tolman.report.page import write_report
 from tolman.report.summary import conditions, difference, estimates, naturally, words
+from tolman.run.frames import Frames
 
 
 @pytest.fixture(scope="module")
@@ -138,6 +139,15 @@ def test_the_explorer_keeps_its_bounds_and_says_how_many_there_are(frames):
     text, kind, expected, choices = whole["questions"][whole["items"]["question"][i]]
     assert (text, whole["kinds"][kind]["name"], expected, choices) == (row["question_text"], row["kind"], row["expected"], row["choices"])
     assert whole["items"]["nats"][i] == pytest.approx(row["scores_nats"], abs=0.006)
+
+
+def test_a_question_that_thousands_were_asked_fills_no_page(frames):
+    one = frames.items.filter(pl.col("question") == frames.items["question"][0])
+    many = pl.concat([one] * 300)
+    shown = _items.explorer(Frames(frames.cells, many, frames.trainings), items=500, size=20_000)
+    assert 0 < shown["shown"] < 500 and shown["total"] == len(many) and len(json.dumps(shown)) <= 20_000
+    thinned = _items.thin(many, 90)
+    assert 85 <= len(thinned) <= 95 and set(thinned["condition"]) == set(one["condition"])
 
 
 def test_the_supporting_line_is_found():

@@ -22,15 +22,24 @@ AROUND = 4
 def explorer(frames: Frames, *, items: int = MOST_ITEMS, size: int = MOST_BYTES) -> dict[str, Any]:
     """Up to `items` items, and up to about `size` bytes of JSON, with what is needed to show them; `total` says how many there are.
 
-    Questions are sampled evenly within each seed and kind, and of a chosen question every condition's item is kept, so that methods can be compared on it.
+    Questions are sampled evenly within each seed and kind, and of a chosen question every condition's item is kept, so that methods can be compared on it; of so many
+    conditions or seeds that this alone is too much, only some.
     """
     share = min(1.0, items / max(1, len(frames.items)))
     while True:
-        found = _payload(frames, sample(frames.items, share))
+        found = _payload(frames, thin(sample(frames.items, share), items))
         weight = len(json.dumps(found))
         if weight <= size or found["shown"] <= 50:
             return found
         share *= 0.9 * size / weight
+        items = int(0.9 * size / weight * found["shown"])
+
+
+def thin(items: pl.DataFrame, most: int) -> pl.DataFrame:
+    """About `most` of the items, spread evenly (by the golden ratio, so that no regular order of conditions is favoured); all, if there are no more."""
+    if len(items) <= most:
+        return items
+    return items.filter((pl.int_range(pl.len()) * 0.6180339887498949) % 1.0 < most / len(items))
 
 
 def sample(items: pl.DataFrame, share: float) -> pl.DataFrame:
@@ -78,21 +87,21 @@ def abridge(lines: Sequence[str], marked: Sequence[int]) -> tuple[list[str | int
 
 def _payload(frames: Frames, chosen: pl.DataFrame) -> dict[str, Any]:
     table = conditions(frames)
-    info = frames.kinds()
-    kinds = [kind for kind in info if kind in set(frames.items["kind"])]
+    info, asked = frames.kinds(), set(frames.items["kind"].unique())
+    kinds = [kind for kind in info if kind in asked]
     questions: dict[str, int] = {}
     contexts: dict[str, int] = {}
     lists: dict[str, list[Any]] = {name: [] for name in ("question", "condition", "seed", "verdict", "answer", "context", "whole", "marked", "nats")}
     verdicts = frames.items["verdict"].unique(maintain_order=True).sort().to_list()
     condition = {c: i for i, c in enumerate(table["condition"])}
     for row in chosen.iter_rows(named=True):
-        asked = json.dumps([row["question_text"], kinds.index(row["kind"]), row["expected"], row["choices"]])
+        question = json.dumps([row["question_text"], kinds.index(row["kind"]), row["expected"], row["choices"]])
         ends_with_question = row["prompt"].endswith(row["question_text"])
         context = row["prompt"].removesuffix(row["question_text"]) if ends_with_question else row["prompt"]
         lines = context.rstrip("\n").split("\n") if context.strip() else []
         shown, marked = abridge(lines, supporting(lines, row))
         values = (
-            questions.setdefault(asked, len(questions)), condition[row["condition"]], row["seed"], verdicts.index(row["verdict"]), row["answer"][:2000],
+            questions.setdefault(question, len(questions)), condition[row["condition"]], row["seed"], verdicts.index(row["verdict"]), row["answer"][:2000],
             contexts.setdefault(json.dumps(shown), len(contexts)), 0 if ends_with_question else 1, marked,
             [round(score, 2) if math.isfinite(score) else None for score in row["scores_nats"]],
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -105,10 +106,10 @@ def _average_chance(texts: Sequence[str]) -> dict[str, dict[str, object]]:
     """The kinds of a condition's cells (JSON, one per seed), each with the mean of its chance."""
     merged: dict[str, dict[str, object]] = {}
     chances: dict[str, list[float]] = {}
-    for text in texts:
+    for text, cells in Counter(texts).items():  # nearly all say the same
         for kind, info in json.loads(text).items():
             merged.setdefault(kind, dict(info))
-            chances.setdefault(kind, []).append(info["chance"])
+            chances.setdefault(kind, []).extend([info["chance"]] * cells)
     return {kind: info | {"chance": sum(chances[kind]) / len(chances[kind])} for kind, info in merged.items()}
 
 

@@ -114,8 +114,9 @@ def _chance(frames: Frames) -> pl.DataFrame:
             "training": cell["training"], "asking": cell["asking"], "kind": kind, "test_time": cell["test_time"], "label": words(kind),
             "group": group(info), "chance": info["chance"],
         }
-        for cell in frames.cells.iter_rows(named=True)
+        for cell in frames.cells.group_by("training", "asking", "test_time", "kinds", maintain_order=True).len().iter_rows(named=True)
         for kind, info in json.loads(cell["kinds"]).items()
+        for _ in range(cell["len"])
     ]  # fmt: skip
     schema = dict.fromkeys(("training", "asking", "kind", "test_time", "label", "group"), pl.String) | {"chance": pl.Float64}
     key = ["training", "asking", "kind"]
