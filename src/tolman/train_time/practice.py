@@ -1,9 +1,9 @@
 """Fine-tuning on the answers to practice questions, each asked just as a test-time method asks it: what is learned is how to use what that method shows."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from tolman.core.component import Added, Nested
 from tolman.core.data import Corpus, Prompt, Question
@@ -25,10 +25,19 @@ class Practice(Finetune):
     decay: float = Field(default=0.2, gt=0, le=1)
     """Share of the steps, the last ones, over which the learning rate falls to zero. Before them it stays at its peak, so that a training can be made longer."""
     first: Nested | None = Added(None)
-    """A training that this one goes on from, such as an earlier `practice` of the same adapter. None: it begins with the model as it is."""
+    """A training of the same weights that this one goes on from, such as an earlier `practice`. None: it begins with the model as it is."""
 
     scales: ClassVar[dict[str, dict[str, Any]]] = {}
     example: ClassVar[dict[str, Any]] = Finetune.example | {"test_time": {"is": "test_time/in_context", "documents": 3}}
+
+    @model_validator(mode="after")
+    def _changes_the_same(self) -> Self:
+        def changed(method: Any) -> tuple[Any, ...]:
+            return tuple(getattr(method, field, None) for field in ("weights", "rank", "scale"))
+
+        if self.first is not None and (self.weights == "osf" or changed(self.first) != changed(self)):
+            raise ValueError("first must change what this training changes: the same weights, rank and scale, and not osf, which leaves a plain network behind")
+        return self
 
     def train(self, model: TrainableModel, corpus: Corpus, *, seed: int, checkpoints: Checkpoints, watch: Watch) -> None:
         if self.first is None:
