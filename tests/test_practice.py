@@ -117,7 +117,9 @@ def test_a_second_round_goes_on_from_the_first_wherever_that_was_trained():
     first = Practice(test_time=InContext(), rank=2, steps=4, batch_tokens=64, lr=0.01)
     method = first.model_copy(update={"first": first, "steps": 3})
 
-    def run(method: Practice, how: str = "train", model: HfModel | None = None, checkpoints: MemoryCheckpoints | None = None, until: int | None = None) -> HfModel:
+    def run(
+        method: Practice, how: str = "train", model: HfModel | None = None, checkpoints: MemoryCheckpoints | None = None, until: int | None = None
+    ) -> HfModel:
         model = model or Hf(path="random", dtype="float32").create(corpus, seed=0)
         getattr(method, how)(model, corpus, seed=0, checkpoints=checkpoints or MemoryCheckpoints(), watch=Silent(until))
         return model
