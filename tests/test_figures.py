@@ -306,6 +306,14 @@ def test_checks_are_shaded_where_the_rule_asks_them_to_be():
     assert checks.rows([]).is_empty()
 
 
+def test_an_interval_without_ends_goes_as_far_as_the_axis():
+    """What one seed measured once has no interval."""
+    rows = checks.rows([check("a", "<= 1.4", 1.4, 2.8, False) | {"low": -math.inf, "high": math.inf}])
+    assert rows.select("low", "high", "from", "to").rows() == [(-math.inf, math.inf, 0.0, 1.4)]
+    svg = svg_of(checks.draw(rows, "C99"))
+    assert ">2.800 [-inf, inf]<" in svg and "NaN" not in svg and "Infinity" not in svg
+
+
 def test_svg_files_are_lean_and_draw_the_same(frames):
     spec = _theme.specification(accuracy_by_kind.draw(accuracy_by_kind.rows(frames)))
     lean, whole = _theme.svg(spec), vl_convert.vegalite_to_svg(json.dumps(spec))

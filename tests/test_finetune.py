@@ -1,6 +1,8 @@
 """Fine-tuning: adapters and all weights keep the contract of methods; texts are cut as said; what holds a model back does; a failed step is undone."""
 
 import io
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -319,3 +321,25 @@ def test_the_embedded_model_learns_facts_and_keeps_most_of_what_it_knew(tmp_path
     assert {p.name for p in (tmp_path / "adapter").iterdir()} >= {"adapter_config.json", "adapter_model.safetensors"}
     assert not (tmp_path / "adapter" / "model.safetensors").exists()
     assert accuracy(spec.load(tmp_path / "adapter")) == after
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("weights", "gib"), [("lora", 3), ("full", 5)])
+def test_fine_tuning_the_embedded_model_takes_little_memory(weights, gib):
+    """The peak of a process of its own, everything included: a few steps of 1,024 tokens in bfloat16."""
+    script = f"""
+import resource
+from tolman.core.discovery import component
+from tolman.datasets.celebrities import Celebrities
+from tolman.models.hf import Hf
+from tolman.testing import MemoryCheckpoints, Silent
+corpus = Celebrities(people=10, paraphrases=10).build(0)
+watch = Silent()
+component("train_time/finetune")(weights={weights!r}, steps=3, lr=2e-5).train(
+    Hf(dtype="bfloat16").create(corpus, seed=0), corpus, seed=0, checkpoints=MemoryCheckpoints(), watch=watch)
+print(len(watch.steps), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], stdout=subprocess.PIPE, text=True, check=True)
+    steps, peak_kib = map(int, done.stdout.split())
+    sys.stdout.write(f"{weights}: {peak_kib / 2**20:.2f} GiB\n")
+    assert steps == 3 and 2**20 < peak_kib * 2**10 < gib * 2**30, f"{peak_kib / 2**20:.2f} GiB"

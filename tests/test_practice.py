@@ -11,7 +11,7 @@ from tolman.models.hf import Hf, HfModel
 from tolman.models.tiny import Tiny
 from tolman.test_time.in_context import InContext
 from tolman.testing._world import world
-from tolman.testing.train_time import MemoryCheckpoints, Silent
+from tolman.testing.train_time import Interrupted, MemoryCheckpoints, Silent
 from tolman.train_time.practice import Practice, examples
 
 DOCUMENTS = ("Ada lives in Ulm.", "Bo lives in North Bray.")
@@ -109,3 +109,36 @@ def test_a_longer_training_begins_as_a_shorter_one():
     assert short.schedule(0) == pytest.approx(1 / 6) and short.schedule(51) == 1.0 and short.schedule(64) == pytest.approx(1 / 13)
     falling = [short.schedule(s) for s in range(52, 65)]
     assert falling == sorted(falling, reverse=True) and len(set(falling)) == 13
+
+
+def test_a_second_round_goes_on_from_the_first_wherever_that_was_trained():
+    """At one go, from the store's copy of the first round, and stopped in between: the same weights to the bit, other questions than in the first round."""
+    corpus = world()
+    first = Practice(test_time=InContext(), rank=2, steps=4, batch_tokens=64, lr=0.01)
+    method = first.model_copy(update={"first": first, "steps": 3})
+
+    def run(
+        method: Practice, how: str = "train", model: HfModel | None = None, checkpoints: MemoryCheckpoints | None = None, until: int | None = None
+    ) -> HfModel:
+        model = model or Hf(path="random", dtype="float32").create(corpus, seed=0)
+        getattr(method, how)(model, corpus, seed=0, checkpoints=checkpoints or MemoryCheckpoints(), watch=Silent(until))
+        return model
+
+    def lora(model: HfModel) -> dict[str, torch.Tensor]:
+        return {name: p.detach().clone() for name, p in model.network.named_parameters() if p.requires_grad}
+
+    def same(some: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+        return some.keys() == other.keys() and all(torch.equal(tensor, other[name]) for name, tensor in some.items())
+
+    whole, once = lora(run(method)), run(first)
+    after_first = lora(once)
+    assert same(whole, lora(run(method, "go_on", once))) and not same(whole, after_first)
+    for until in (2, 6):
+        checkpoints = MemoryCheckpoints(every=1)
+        with pytest.raises(Interrupted):
+            run(method, checkpoints=checkpoints, until=until)
+        assert checkpoints.saves and same(whole, lora(run(method, checkpoints=checkpoints)))
+    assert method.train_tokens() == 7 * 64 and first.fingerprint() != method.fingerprint()
+    assert "first" not in first.identity(), "records of trainings in one round stay valid"
+    with pytest.raises(UserError, match="first must change what this training changes"):
+        Practice(test_time=InContext(), rank=4, first=first)

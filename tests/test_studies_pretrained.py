@@ -14,7 +14,7 @@ from tolman.datasets.nonsense_reversals import EVERYDAY, NonsenseReversals
 from tolman.run.frames import Frames
 from tolman.studies import _usable, celebrities, nonsense_reversals, pretrained_syllogisms
 from tolman.studies._benchmark import CLOSED
-from tolman.studies._pretrained import AUGMENTED, CONTEXT, MODELS, TUNED, UNTRAINED, kept, label
+from tolman.studies._pretrained import AUGMENTED, CONTEXT, MODELS_AT, TUNED, UNTRAINED, kept, label
 
 NAMES = ("nonsense_reversals", "celebrities", "pretrained_syllogisms")
 SEEDS = (0, 1, 2)
@@ -28,7 +28,7 @@ def test_cells_are_distinct_and_ask_what_there_is(name):
     for scale, seeds in study.scales.items():
         cells = study.cells(scale, range(seeds))
         assert len({c.fingerprint() for c in cells}) == len({(c.training, c.asking, c.seed) for c in cells}) == len(cells)
-        assert {c.training.split(", ")[0] for c in cells} == set(MODELS)
+        assert {c.training.split(", ")[0] for c in cells} == set(MODELS_AT[scale])
         for dataset in {c.dataset.fingerprint(): c.dataset for c in cells}.values():
             corpus = dataset.build(0)
             assert all(set(c.kinds or ()) <= set(corpus.kinds) for c in cells if c.dataset == dataset)

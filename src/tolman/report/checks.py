@@ -35,9 +35,9 @@ def rows(checks: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
 
 
 def ends(checks: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
-    """Ends of the axis: 0 and 1, or further where an interval or a threshold is."""
-    low, high = min(0.0, *(min(c["low"], c["threshold"]) for c in checks)), max(1.0, *(max(c["high"], c["threshold"]) for c in checks))
-    return math.floor(low * 10) / 10, math.ceil(high * 10) / 10
+    """Ends of the axis: 0 and 1, or further where a finite end of an interval, a mean or a threshold is (one seed has no interval over seeds)."""
+    shown = [v for c in checks for v in (c["low"], c["high"], c["mean"], c["threshold"]) if math.isfinite(v)]
+    return math.floor(min(0.0, *shown) * 10) / 10, math.ceil(max(1.0, *shown) * 10) / 10
 
 
 def draw(rows: pl.DataFrame, title: str) -> alt.LayerChart | alt.FacetChart:
@@ -51,8 +51,9 @@ def draw(rows: pl.DataFrame, title: str) -> alt.LayerChart | alt.FacetChart:
         numbers=pl.Series([f"{r['mean']:.3f} [{r['low']:.3f}, {r['high']:.3f}]" for r in rows.iter_rows(named=True)], dtype=pl.String),
         said=pl.when("holds").then(pl.lit("as claimed")).otherwise(pl.lit("not as claimed")),
     )
-    left, right = float(min(rows["from"].min(), 0.0)), float(max(rows["to"].max(), 1.0))  # type: ignore[type-var]
-    left, right = min(left, float(rows["low"].min())), max(right, float(rows["high"].max()))  # type: ignore[arg-type]
+    shown = [v for column in ("from", "to", "low", "high") for v in rows[column] if math.isfinite(v)]
+    left, right = min(0.0, *shown), max(1.0, *shown)
+    placed = placed.with_columns(pl.col("low", "high").clip(left, right))  # an unbounded interval goes as far as the axis
     room = 0.02 * (right - left)
     x = alt.X("mean:Q", title="measured", scale=alt.Scale(domain=[left - room, right + room], nice=False), axis=alt.Axis(tickCount=5))
     y, over, top = (alt.Y(f"{c}:Q", scale=alt.Scale(domain=[len(rows) + 0.1, 0], nice=False, zero=False), axis=None) for c in ("at", "over", "top"))

@@ -23,6 +23,8 @@ from tolman.train_time.untrained import Untrained
 _READER = files("tolman.models").joinpath("reader", "adapter_model.safetensors").is_file()
 MODELS: Mapping[str, Component] = {"base": Hf()} | ({"reader": Hf(adapter="reader")} if _READER else {})
 """Name -> model: the embedded one as it was published, and with the adapter that teaches it to use its context, where that comes with the package."""
+MODELS_AT: Mapping[str, Mapping[str, Component]] = {"quick": {"base": MODELS["base"]}, "small": MODELS}
+"""Scale -> models. What the reader does with what stands in its context is at quick scale asked by the study `reader`."""
 UNTRAINED, TUNED, AUGMENTED = "untrained", "fine-tuned", "augmented by itself"
 CONTEXT = "everything in context"
 ASKS: dict[str, Component] = {CLOSED: ClosedBook(), CONTEXT: InContext()}

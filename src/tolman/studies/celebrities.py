@@ -15,7 +15,7 @@ from tolman.datasets.celebrities import Celebrities
 from tolman.run.cell import Cell
 from tolman.run.frames import Frames
 from tolman.studies._benchmark import CLOSED, say
-from tolman.studies._pretrained import ASKS, AUGMENTED, CONTEXT, MODELS, TUNED, UNTRAINED, asked, augmented, label, models_in, reversal_curse, share, tuned
+from tolman.studies._pretrained import ASKS, AUGMENTED, CONTEXT, MODELS_AT, TUNED, UNTRAINED, asked, augmented, label, models_in, reversal_curse, share, tuned
 from tolman.studies._study import Check, Outcome, difference, select, surely_above
 from tolman.train_time.untrained import Untrained
 
@@ -41,7 +41,7 @@ def cells(scale: str, seeds: Sequence[int]) -> list[Cell]:
     }
     out, closed = [], {CLOSED: ASKS[CLOSED]}
     for seed in seeds:
-        for model in MODELS:
+        for model in MODELS_AT[scale]:
             plain: dict[str, Component] = {UNTRAINED: Untrained(), TUNED: tuned(scale)}
             for training, method in plain.items():
                 asks = ASKS if training == UNTRAINED else closed

@@ -20,7 +20,7 @@ from tolman.studies._pretrained import (
     AUGMENTED,
     CONTEXT,
     LR,
-    MODELS,
+    MODELS_AT,
     STEPS,
     TUNED,
     UNTRAINED,
@@ -58,7 +58,7 @@ def cells(scale: str, seeds: Sequence[int]) -> list[Cell]:
     world, everyday = (NonsenseReversals(**_SIZES[scale], nouns=nouns) for nouns in ("nonsense", "everyday"))
     out = []
     for seed in seeds:
-        for model in MODELS:
+        for model in MODELS_AT[scale]:
             trainings: dict[str, Component] = {UNTRAINED: Untrained(), TUNED: tuned(scale), AUGMENTED: augmented(scale, sources=_SIZES[scale]["facts"])}
             for training, method in trainings.items():
                 asks = ASKS | {ORACLE: Retrieval(retriever=Oracle(distractors=3))} if training == UNTRAINED else {CLOSED: ASKS[CLOSED]}

@@ -12,7 +12,7 @@ from tolman.datasets.syllogisms import Syllogisms
 from tolman.run.cell import Cell
 from tolman.run.frames import Frames
 from tolman.studies._benchmark import CLOSED, say
-from tolman.studies._pretrained import ASKS, AUGMENTED, CONTEXT, MODELS, TUNED, UNTRAINED, asked, augmented, label, models_in, share, tuned
+from tolman.studies._pretrained import ASKS, AUGMENTED, CONTEXT, MODELS_AT, TUNED, UNTRAINED, asked, augmented, label, models_in, share, tuned
 from tolman.studies._study import Check, Outcome, at_least, difference, select, surely_above
 from tolman.train_time.untrained import Untrained
 
@@ -29,7 +29,7 @@ def cells(scale: str, seeds: Sequence[int]) -> list[Cell]:
     world, out = Syllogisms(items=_ITEMS[scale]), []
     thinks = Traces(how="instruct", traces=_TRACES[scale], window=2, related=1, temperature=0.3, max_tokens=80)
     for seed in seeds:
-        for model in MODELS:
+        for model in MODELS_AT[scale]:
             trainings: dict[str, Component] = {UNTRAINED: Untrained(), TUNED: tuned(scale), AUGMENTED: augmented(scale, augment=thinks)}
             for training, method in trainings.items():
                 out += asked(seed, world, model, training, method, kinds=KINDS, asks=ASKS if training == UNTRAINED else {CLOSED: ASKS[CLOSED]})
