@@ -11,7 +11,7 @@ import altair as alt
 import polars as pl
 
 from tolman.report import _theme
-from tolman.report.summary import accuracy, conditions, group, words
+from tolman.report.summary import accuracy, conditions, group, open_book, words
 from tolman.run.frames import Frames
 
 PLACE = 4
@@ -33,13 +33,13 @@ def rows(frames: Frames) -> pl.DataFrame:
     table = conditions(frames)
     table = table.filter(pl.col("dataset").is_in(table.filter(pl.col("generate_tokens") > 0)["dataset"].unique().to_list()))
     written, closed = pl.col("generate_tokens") > 0, pl.col("test_time") == "test_time/closed_book"
-    table = table.filter((written & closed) | (~written & ~closed))
+    table = table.filter((written & closed) | (~written & pl.col("condition").is_in(list(open_book(frames)))))
     out = []
     for unit in UNITS:
         column = unit.lower()
         ways = table.with_columns(once=pl.col(f"train_{column}") + pl.col(f"generate_{column}"), each=f"ask_{column}")
         ways = ways.filter(pl.col("once").is_finite() & pl.col("each").is_finite())  # an endpoint's FLOPs are unknown
-        open_book = ways.filter(~closed).select("once", "each").rows()
+        retrieved = ways.filter(~closed).select("once", "each").rows()
         for row in ways.iter_rows(named=True):
             mine = _latent(frames, row["condition"])
             found = accuracy(mine)
@@ -47,7 +47,7 @@ def rows(frames: Frames) -> pl.DataFrame:
             out.append(
                 {k: row[k] for k in ("training", "asking", "test_time", "once", "each")}
                 | {"unit": unit, "kinds": ", ".join(words(k) for k in mine["kind"].unique(maintain_order=True))}
-                | {"break_even": min((crossing(row["once"], row["each"], *other) for other in open_book), default=math.nan) if offline else math.nan}
+                | {"break_even": min((crossing(row["once"], row["each"], *other) for other in retrieved), default=math.nan) if offline else math.nan}
                 | {k: getattr(found, k) for k in ("mean", "low", "high", "n", "clusters", "seeds")}
             )
     return pl.DataFrame(out, schema=COLUMNS)
