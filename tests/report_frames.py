@@ -152,6 +152,30 @@ def travelled() -> Frames:
     return Frames(*(pl.concat([getattr(part, table) for part in parts]) for table in ("cells", "items", "trainings")))
 
 
+TRACES = {
+    "ada feeds bo . bo feeds cy": ([True, True], "states all that is needed"),
+    "bo feeds cy": ([True], "states some of what is needed"),
+    "ada feeds cy . bo feeds ada": ([False, False], "does not state what is needed; searches: guesses and checks; makes something up"),
+}
+"""A trace about "ada feeds feeds", which needs that ada feeds bo and bo feeds cy -> which of its statements documents make, and what the page is to say of it."""
+
+
+def thoughtful() -> Frames:
+    """Frames of three thoughts about one question (TRACES), and of an answer at once."""
+    frames = by_hand({("t", "thinking", "latent_x", 0): "cww", ("t", "closed book", "latent_x", 0): "w"})
+    told = [told for told, _ in TRACES.values()]
+    return Frames(
+        frames.cells,
+        frames.items.with_columns(
+            question_text=pl.lit("ada feeds feeds"),
+            trace=pl.Series([*TRACES, ""]),
+            trace_told=pl.Series([*told, []]),
+            needed=pl.Series([["ada feeds bo", "bo feeds cy"]] * 3 + [[]], dtype=pl.List(pl.String)),
+        ),
+        frames.trainings,
+    )
+
+
 def retaining() -> Frames:
     """Frames of a study of a pretrained model: fine-tuning gains the trained form and loses .6 nats and a tenth of the general questions, with a regulariser .1 and none."""
     parts = []

@@ -8,14 +8,13 @@ import polars as pl
 import pytest
 import vl_convert
 
-from report_frames import CHOICE, CLOSED, CONTEXT, FRESH, NONE, ORACLE, build, by_hand, contrasts, distractors, doses, for_figure, retaining, travelled, written
+from report_frames import CHOICE, CLOSED, CONTEXT, FRESH, NONE, ORACLE, build, by_hand, contrasts, distractors, doses, for_figure, retaining, written
 from tolman.core.discovery import module, names
 from tolman.core.stats import estimate
 from tolman.report import _theme, checks
-from tolman.report.figures import accuracy_against_cost, accuracy_by_kind, break_even, dose, learning_curves, retention, roads
+from tolman.report.figures import accuracy_against_cost, accuracy_by_kind, break_even, dose, learning_curves, retention
 from tolman.report.figures import distractors as of_distractors
 from tolman.report.page import write_report
-from tolman.report.summary import open_book
 
 
 @pytest.fixture(scope="module")
@@ -131,55 +130,6 @@ def test_break_even_is_marked_and_a_study_without_written_data_has_none():
     for text in ("375,000", "33,333", "augmented, closed book", "documents only, retrieval, oracle + 2", "questions asked", "FLOPs in all", "tokens in all"):
         assert f">{text}<" in svg, text
     assert break_even.rows(build()).is_empty()
-
-
-# -- all roads ----------------------------------------------------------------------------------------------------------------------------------------------
-
-
-def test_a_road_without_documents_pays_off_against_the_best_with_documents():
-    """Thinking costs more at each question than retrieval and never does; augmentation has paid 2e12 FLOPs back at 8e6 a question. BM25 is cheaper, but answers less."""
-    rows = roads.rows(travelled())
-    pays = dict(rows.select(pl.format("{}, {}", "training", "asking"), "pays_off").unique().iter_rows())
-    assert pays["A augmented, closed book"] == pytest.approx(2e12 / 8e6) and pays["learned recall of A, thinking"] == math.inf
-    assert all(math.isnan(n) for road, n in pays.items() if road not in ("A augmented, closed book", "learned recall of A, thinking"))
-    assert set(rows.filter(pl.col("training") == "A augmented")["once"]) == {6e12} and set(rows["each"]) == {2e6, 1e7, 8e6, 1.2e7}
-    learned = rows.filter(pl.col("asking") == "thinking", pl.col("kind") == "latent x")
-    assert learned.select("set", "mean").rows() == [(roads.SETS[0], 0.75), (roads.SETS[1], 0.5)]
-
-
-def test_every_road_is_named_and_drawn_once_for_each_kind_and_set():
-    rows = roads.rows(travelled())
-    svg = svg_of(roads.draw(rows))
-    named = (
-        "documents only",
-        "A augmented",
-        "learned recall of A",
-        "thinking",
-        "retrieval, BM25",
-        "plain",
-        "latent x",
-        "4 T",
-        "6 T",
-        "2 M",
-        "250 k asked",
-        "never",
-    )
-    for text in named:
-        assert f">{text}<" in svg, f"{text!r} is not to be read in the figure"
-    assert svg.count('aria-roledescription="point"') == len(rows) == 24
-    placed, axis, height = roads._layout(rows)
-    assert placed["line"].n_unique() == 6 and placed["at"].n_unique() == 12 and placed["at"].max() < height and len(axis["values"]) == 9
-
-
-def test_a_study_of_fewer_roads_has_no_such_figure():
-    assert roads.rows(build()).is_empty() and roads.rows(written()).is_empty()
-
-
-def test_what_thinks_without_documents_is_no_retrieval():
-    """Neither in the comparison of costs, nor among the ways that put documents before a question."""
-    frames = travelled()
-    assert open_book(frames) == {f"{t}/{a}" for t, a, m in frames.cells.select("training", "asking", "test_time").iter_rows() if m == "test_time/retrieval"}
-    assert "thinking" not in set(break_even.rows(frames)["asking"])
 
 
 # -- accuracy against cost ----------------------------------------------------------------------------------------------------------------------------------

@@ -69,7 +69,18 @@ def cells(scale: str, seeds: Sequence[int]) -> list[Cell]:
 
 def headline(frames: Frames) -> str:
     """The finding in one sentence."""
-    return say(accuracy(select(frames, training=PLAIN, asking=CLOSED, kind="two_hop")))
+
+    def share(training: str, asking: str, kind: str) -> str:
+        return say(accuracy(select(frames, training=training, asking=asking, kind=kind)))
+
+    def both(training: str, asking: str, whose: str = "") -> str:
+        return f"{share(training, asking, f'{whose}reversal')} of {'B' if whose else 'A'}'s reversals and {share(training, asking, f'{whose}two_hop')} of its chains"
+
+    return (
+        f"Of what follows from the facts of a set A the model gives closed book {both(PLAIN, CLOSED)}; with retrieved documents {both(PLAIN, ORACLE)}, thinking over them "
+        f"{both(PLAIN, OVER)}. Trained on what it wrote of A itself it gives closed book {both(AUGMENTED, CLOSED)}, but {both(AUGMENTED, CLOSED, 'other_')}, of which "
+        f"nothing was written. Practice on A has it think its way to {both(RECALL, THINKING)}, and to {both(RECALL, THINKING, 'other_')}, of which nothing was practised."
+    )
 
 
 claims: dict[str, Any] = {}
