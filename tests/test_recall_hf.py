@@ -1,5 +1,7 @@
 """Learned recall of pretrained models: what the policy gradient needs of `models/hf`, against plain forward passes; adapters; and the embedded model for a few steps."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -21,7 +23,7 @@ SMALL = Hf(path=RANDOM, dtype="float32")
 
 
 def test_logprobs_are_those_of_a_plain_forward_pass():
-    model = SMALL.create(bandit(), seed=0)
+    model: Any = SMALL.create(bandit(), seed=0)
     examples = [Example(np.arange(3, 3 + n), np.asarray([0.0, *weights], np.float32)) for n, weights in ((4, (1, -2, 0)), (3, (0, 0.5)))]
     batch = pack(examples, 7)
     found = model.logprobs(batch)
@@ -45,7 +47,7 @@ def test_what_is_spelled_is_what_is_scored_and_ends():
 
 
 def test_adapters_learn_the_best_arm_and_nothing_else_changes():
-    model = SMALL.create(bandit(), seed=0)
+    model: Any = SMALL.create(bandit(), seed=0)
     before = {name: p.clone() for name, p in model.network.named_parameters()}
     watch = Silent()
     method(lr=0.03, steps=25).train(model, bandit(), seed=0, checkpoints=MemoryCheckpoints(), watch=watch)
@@ -69,6 +71,7 @@ def test_the_embedded_model_writes_its_own_traces_and_practises():
     learned = RecallRL(
         first=first, thinking=thinking, scoring=Exact(), bootstrap_by="model", bootstrap_steps=2, replay_tokens=64, steps=2, questions=2, samples=4
     )
-    model, watch = Hf().create(corpus, seed=0), Silent()
+    model: Any = Hf().create(corpus, seed=0)
+    watch = Silent()
     learned.train(model, corpus, seed=0, checkpoints=MemoryCheckpoints(), watch=watch)
     assert watch.steps == list(range(1, 35)) and not np.isnan(watch.losses).any()

@@ -4,7 +4,7 @@ Shapes: B rows, T positions, N chosen positions, D width, V vocabulary.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -101,10 +101,10 @@ class HfModel:
     causal = True
     many_lines = True
     """Its `generate` can go on after a line break (`one_line=False`)."""
-    marks: ClassVar[dict[str, int]] = {}
 
     def __init__(self, spec: Hf, network: Any, tokenizer: Any) -> None:
         self.spec, self.tokenizer, self.meter = spec, tokenizer, Meter()
+        self.marks: Mapping[str, int] = {}
         self.general = spec.path != RANDOM  # it knows more than the corpus, so forgetting can be measured
         self.template = Template(tokenizer)
         self.device = torch.device(spec.device)

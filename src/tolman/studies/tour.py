@@ -33,6 +33,7 @@ scales = {"quick": 1, "small": 3}
 PLAIN, AUGMENTED, RECALL = "documents only", "A augmented", "learned recall of A"
 CLOSED, THINKING = "closed book", "thinking"
 CONTEXT, ORACLE, BM25, OVER = "in context, 4 documents", "retrieval, oracle + 3", "retrieval, BM25", "thinking over retrieval"
+LATENT_B = ("other_reversal", "other_two_hop")
 STEPS = {"quick": (1000, 80), "small": (1600, 160)}
 """Of knowledge and of practice."""
 
@@ -70,16 +71,17 @@ def cells(scale: str, seeds: Sequence[int]) -> list[Cell]:
 def headline(frames: Frames) -> str:
     """The finding in one sentence."""
 
-    def share(training: str, asking: str, kind: str) -> str:
-        return say(accuracy(select(frames, training=training, asking=asking, kind=kind)))
+    def share(training: str, asking: str, *kinds: str) -> str:
+        return say(accuracy(select(frames, training=training, asking=asking, kind=kinds)))
 
-    def both(training: str, asking: str, whose: str = "") -> str:
-        return f"{share(training, asking, f'{whose}reversal')} of {'B' if whose else 'A'}'s reversals and {share(training, asking, f'{whose}two_hop')} of its chains"
+    def both(training: str, asking: str) -> str:
+        return f"{share(training, asking, 'reversal')} of its reversals and {share(training, asking, 'two_hop')} of its chains"
 
     return (
-        f"Of what follows from the facts of a set A the model gives closed book {both(PLAIN, CLOSED)}; with retrieved documents {both(PLAIN, ORACLE)}, thinking over them "
-        f"{both(PLAIN, OVER)}. Trained on what it wrote of A itself it gives closed book {both(AUGMENTED, CLOSED)}, but {both(AUGMENTED, CLOSED, 'other_')}, of which "
-        f"nothing was written. Practice on A has it think its way to {both(RECALL, THINKING)}, and to {both(RECALL, THINKING, 'other_')}, of which nothing was practised."
+        f"Of what follows from a set of facts A the model gives, closed book, {both(PLAIN, CLOSED)}; with retrieved documents {both(PLAIN, ORACLE)}; trained on what it wrote "
+        f"of A itself, closed book, {both(AUGMENTED, CLOSED)}, but {share(AUGMENTED, CLOSED, *LATENT_B)} of those of a set B, of which it wrote nothing. Practised to think on "
+        f"A it gives {share(RECALL, THINKING, 'two_hop')} of A's chains and {share(RECALL, THINKING, 'other_two_hop')} of B's, which were not practised, and "
+        f"{share(RECALL, THINKING, 'reversal', 'other_reversal')} of the reversals."
     )
 
 
