@@ -120,20 +120,19 @@ def test_sorting_typing_paging_dark_and_narrow(path, frames, tmp_path):
 
 def test_what_was_thought_is_shown_and_found(tmp_path):
     page = write_report(tmp_path / "report", thoughtful(), headline="x")
-    for words, n in (("states all", 1), ("makes something up", 1), ("needed", 3)):
-        document = dom(page, tmp_path, "#" + urlencode({"q": words, "open": 1}))
-        assert 'data-errors="0"' in document and f">{n} item{'s' * (n > 1)}<" in document
-    found = items(document)
-    assert len(found) == 3 and "What it thought" not in found[1], "only the first was to be open"
-    for trace, (told, does) in TRACES.items():
-        text = items(dom(page, tmp_path, "#" + urlencode({"q": does.split("; ")[0], "open": 1})))[0]
+    found = items(dom(page, tmp_path, "#" + urlencode({"q": "makes something up", "open": 1})))
+    assert len(found) == 1 and "made up||bo feeds ada" in found[0], "what a trace does can be searched for"
+    opened = with_script(page, 'for (const fold of document.querySelectorAll("#items details")) fold.open = true;', allowed=True)
+    document = dom(opened, tmp_path)
+    assert 'data-errors="0"' in document
+    *thought, plain = items(document)
+    for text, (trace, (told, does)) in zip(thought, TRACES.items(), strict=True):
         assert f"What it thought: {does}" in text
         for statement, known in zip(trace.split(" . "), told, strict=True):
             needed = statement in ("ada feeds bo", "bo feeds cy")
             assert f"{'needed' if needed else 'told' if known else 'made up'}||{statement}" in text
         assert ("missing||ada feeds bo" in text) == ("ada feeds bo" not in trace.split(" . "))
-    plain = items(dom(page, tmp_path, "#" + urlencode({"asking": "closed book", "open": 1})))
-    assert len(plain) == 1 and "What the model read" in plain[0] and "What it thought" not in plain[0]
+    assert "What the model read" in plain and "What it thought" not in plain
 
 
 @pytest.mark.parametrize("window", [500, 1300])

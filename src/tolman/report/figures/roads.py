@@ -104,7 +104,7 @@ def _cost(roads: pl.DataFrame, title: str, column: str, axis: dict[str, Any], he
     said = [_said(value, column) for value in roads[column].to_list()]
     bars = pl.lit(0.0) if column == "pays_off" else pl.col(column)
     part = roads.with_columns(said=pl.Series(said, dtype=pl.String), bar=bars).select("training", "asking", "line", "said", "bar")
-    most = max(part["bar"].max() or 0.0, 1.0) * 1.9  # type: ignore[operator]  # room for the number behind the longest bar
+    most = max(1.0, *part["bar"].to_list()) * 1.9  # room for the number behind the longest bar
     x = alt.X("bar:Q", title=title, scale=alt.Scale(domain=[0, most], nice=False), axis=alt.Axis(values=[], orient="top", grid=False, domain=False))
     y = alt.Y("line:Q", scale=alt.Scale(domain=[height, 0], nice=False, zero=False), axis=alt.Axis(**axis, labels=False))
     tooltip = [alt.Tooltip("training:N"), alt.Tooltip("asking:N"), alt.Tooltip("said:N", title=title)]
