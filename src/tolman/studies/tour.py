@@ -80,7 +80,8 @@ def headline(frames: Frames) -> str:
     return (
         f"Of what follows from a set of facts A the model gives, closed book, {both(PLAIN, CLOSED)}; with retrieved documents {both(PLAIN, ORACLE)}; trained on what it wrote "
         f"of A itself, closed book, {both(AUGMENTED, CLOSED)}, but {share(AUGMENTED, CLOSED, *LATENT_B)} of those of a set B, of which it wrote nothing. Practised to think on "
-        f"A it gives {share(RECALL, THINKING, 'two_hop')} of A's chains and {share(RECALL, THINKING, 'other_two_hop')} of B's, which were not practised, and "
+        f"A it gives {share(RECALL, THINKING, 'two_hop')} of A's chains (before practice {share(PLAIN, THINKING, 'two_hop')}) and "
+        f"{share(RECALL, THINKING, 'other_two_hop')} of B's, which were not practised (before {share(PLAIN, THINKING, 'other_two_hop')}), and "
         f"{share(RECALL, THINKING, 'reversal', 'other_reversal')} of the reversals."
     )
 
