@@ -64,7 +64,9 @@ def cells(scale: str, seeds: Sequence[int]) -> list[Cell]:
     for seed in seeds:
         for training, (method, ways) in trainings.items():
             shared: dict[str, Any] = {"dataset": world, "model": Tiny(layers=3, rope_base=100.0), "train_time": method, "scoring": Exact(), "seed": seed}
-            out += [Cell(**shared, test_time=asks[asking], training=training, asking=asking) for asking in ways]
+            for asking in ways:
+                curve = ("reversal", "two_hop") if (training, asking) == (PLAIN, ORACLE) else ()  # when in-context use begins
+                out.append(Cell(**shared, test_time=asks[asking], training=training, asking=asking, curve=curve))
     return out
 
 
