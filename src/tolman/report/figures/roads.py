@@ -14,7 +14,7 @@ import polars as pl
 from tolman.report import _theme
 from tolman.report._quantities import quantity
 from tolman.report.figures.break_even import crossing
-from tolman.report.summary import accuracy, conditions, group, open_book, words
+from tolman.report.summary import accuracy, conditions, open_book, words
 from tolman.run.frames import Frames
 
 PLACE = 0
@@ -32,23 +32,20 @@ WIDTH_PX, COST_PX, LINE_PX = 128, 92, 24
 
 def rows(frames: Frames) -> pl.DataFrame:
     """One row per road, kind and set, of a study in which a model was trained on what it had written and one thinks: accuracy with its interval; `once` and `each`, FLOPs
-    of training and of a question; `pays_off`, for a road without documents whose training cost more than the cheapest: after how many questions it has cost less than
-    what answers latent kinds best among the cheapest training's roads with documents (infinite: never; nan: for other roads)."""
+    of training and of a question; `pays_off`, for a road without documents whose training cost more than the cheapest: after how many questions it has cost less than the
+    cheapest road with documents of the cheapest training (infinite: never; nan: for other roads)."""
     table, shown = conditions(frames), open_book(frames)
     if not len(table) or not (table["generate_tokens"] > 0).any() or not (table["test_time"] == "test_time/thinking").any():
         return pl.DataFrame(schema=COLUMNS)
     table = table.with_columns(once=pl.col("train_flops") + pl.col("generate_flops"), shown=pl.col("condition").is_in(list(shown)))
-    info = frames.kinds()
-    latent = [kind for kind in info if group(info[kind]) == "latent"]
     least = table["once"].min()
-    rivals = table.filter(pl.col("shown") & (pl.col("once") == least)).to_dicts()
+    rival = min(table.filter(pl.col("shown") & (pl.col("once") == least))["ask_flops"].to_list(), default=math.nan)
     items = frames.items.partition_by("condition", as_dict=True)
-    best = max(rivals, key=lambda r: accuracy(items[r["condition"],].filter(pl.col("kind").is_in(latent))).mean, default=None)
     out = []
     for road in table.iter_rows(named=True):
         pays = math.nan
-        if best is not None and not road["shown"] and road["once"] > least:
-            pays = crossing(road["once"], road["ask_flops"], best["once"], best["ask_flops"])
+        if not road["shown"] and road["once"] > least and math.isfinite(rival):
+            pays = crossing(road["once"], road["ask_flops"], least, rival)
         for kind, about in json.loads(road["kinds"]).items():
             mine = items[road["condition"],].filter(pl.col("kind") == kind)
             if len(mine):
@@ -72,8 +69,8 @@ def draw(rows: pl.DataFrame) -> alt.ConcatChart:
     roads = placed.unique(["training", "asking"], maintain_order=True)
     charts += [_cost(roads, title, column, axis, height, colour) for title, column in COSTS.items()]
     subtitle = (
-        f"Filled: {SETS[0]}; hollow: {SETS[1]}. {_theme.intervals_said(rows)} Pays off: after so many questions a road without documents has cost less than the road "
-        "with documents, after the cheapest training, that answers latent kinds best."
+        f"Filled: {SETS[0]}; hollow: {SETS[1]}. {_theme.intervals_said(rows)} Pays off: after so many questions a road without documents has cost less than the "
+        "cheapest one with documents, whatever that answers."
     )
     return alt.concat(*charts, columns=len(charts), spacing=14).properties(
         usermeta={"left": 225, "gap": 14, "least": COST_PX, "shared": True},
