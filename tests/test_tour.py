@@ -9,6 +9,8 @@ import pytest
 import vl_convert
 
 from report_frames import build, by_hand, travelled, written
+from tolman.core.data import Document
+from tolman.core.errors import UserError
 from tolman.core.generated import Origin, from_dict
 from tolman.report import _theme
 from tolman.report.figures import break_even, roads
@@ -18,6 +20,7 @@ from tolman.run.plan import Plan
 from tolman.run.ranks import beginnings
 from tolman.run.store import Store
 from tolman.studies import tour
+from tolman.train_time.augmented import Augmented
 
 KINDS = ("one_hop", "reversal", "two_hop", "other_one_hop", "other_reversal", "other_two_hop")
 SMALL = {
@@ -54,6 +57,15 @@ def test_every_road_can_be_gone_and_is_drawn(tmp_path):
     rows = roads.rows(frames)
     assert len(rows) == 12 * 6 and svg_of(roads.draw(rows)).count('aria-roledescription="point"') == 72
     assert "closed book" in tour.headline(frames)
+
+
+def test_only_documents_with_the_ids_asked_for_are_written_about():
+    (method, *_) = (c.train_time for c in tour.cells("quick", (0,)) if c.training == tour.AUGMENTED)
+    documents = [Document(f"fact:{i % 2}:{i}", "Ada feeds Bo") for i in range(6)]
+    assert isinstance(method, Augmented) and [d.id for d in method.chosen(documents, 0)] == ["fact:0:0", "fact:0:2", "fact:0:4"]
+    assert len(method.replace("sources", 2).chosen(documents, 0)) == 2 and len(method.replace("about", "").chosen(documents, 0)) == 6
+    with pytest.raises(UserError, match="no document has an id that begins with about = 'fact:9:'"):
+        method.replace("about", "fact:9:").chosen(documents, 0)
 
 
 def test_the_headline_says_what_was_found():
