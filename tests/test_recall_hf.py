@@ -67,7 +67,7 @@ def test_the_embedded_model_learns_facts_imitates_traces_and_practises():
     """Facts are learned with adapters; the practice goes on with these, and its steps say what was written (25 s of one core, 1.4 GiB)."""
     corpus = Recall(entities=8, relations=2, options=4, episode_count=10, asked=6).build(0)
     first = Finetune(steps=6, batch_tokens=96, lr=1e-3)
-    small = {"bootstrap_traces": 8, "bootstrap_steps": 2, "replay_tokens": 32, "steps": 2, "questions": 2, "samples": 4}
+    small: dict[str, Any] = {"bootstrap_traces": 8, "bootstrap_steps": 2, "replay_tokens": 32, "steps": 2, "questions": 2, "samples": 4}
     model: Any = Hf().create(corpus, seed=0)
     watch = Silent()
     RecallRL(first=first, thinking=Thinking(budget_tokens=40), scoring=Exact(), **small).train(
