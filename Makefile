@@ -1,4 +1,4 @@
-# Two commands matter: `make quickstart` (sets up, runs the main study, ends with a report) and `make test`.
+# Two commands matter: `make quickstart` (sets up, runs the tour, ends with a report) and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
@@ -6,7 +6,7 @@ OUT ?= runs
 
 .PHONY: help quickstart test lint format docs bench clean
 help:
-	@echo "make quickstart   set up and run the reversal study at its quick scale, to a report page"
+	@echo "make quickstart   set up and take the tour of all roads with one seed, to a report page"
 	@echo "make test         set up and run the tests (make test ARGS='-m slow' for the slow ones)"
 	@echo "make lint         ruff and pyright"
 	@echo "make docs         write the generated parts of README.md and docs/ anew, from the committed records"
@@ -19,7 +19,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $(READY)
 
 quickstart: $(READY)
-	$(BIN)/tolman run reversals --scale quick --out $(OUT)
+	$(BIN)/tolman run tour --scale quick --out $(OUT)
 
 test: $(READY)
 	$(BIN)/ruff check --quiet .

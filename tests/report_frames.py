@@ -115,7 +115,7 @@ def distractors() -> Frames:
 
 def for_figure(name: str) -> Frames:
     """Frames that the figure has something to draw from."""
-    special = {"dose": lambda: together([doses(), contrasts()]), "distractors": distractors, "break_even": written, "retention": retaining}
+    special = {"dose": lambda: together([doses(), contrasts()]), "distractors": distractors, "break_even": written, "retention": retaining, "roads": travelled}
     return special.get(name, build)()
 
 
@@ -132,6 +132,48 @@ def written() -> Frames:
     asked = {"tokens": 4 * 2, "flops": 4 * 2.0e6, "seconds": 0.01}
     parts += [by_hand({("augmented", "closed book", "latent_x", seed): "cccc" for seed in (0, 1)}, method="closed_book", asked=asked, costs=cost)]
     return Frames(*(pl.concat([getattr(part, table) for part in parts]) for table in ("cells", "items", "trainings")))
+
+
+def travelled() -> Frames:
+    """Frames of a study of all roads over two sets: plain, written about the first, and practised to think; costs that can be reckoned by hand."""
+    parts = []
+    for training, asking, method, (mine, theirs), train, ask, generate in (
+        ("documents only", "closed book", "closed_book", ("wwww", "wwww"), 4.0e12, 2.0e6, 0.0),
+        ("documents only", "retrieval, oracle + 3", "retrieval", ("cccw", "cccw"), 4.0e12, 1.0e7, 0.0),
+        ("documents only", "retrieval, BM25", "retrieval", ("cwww", "cwww"), 4.0e12, 8.0e6, 0.0),
+        ("A augmented", "closed book", "closed_book", ("cccc", "wwww"), 5.0e12, 2.0e6, 1.0e12),
+        ("A augmented", "retrieval, oracle + 3", "retrieval", ("cccc", "cccw"), 5.0e12, 1.0e7, 1.0e12),
+        ("learned recall of A", "thinking", "thinking", ("cccw", "ccww"), 7.0e12, 1.2e7, 0.0),
+    ):
+        costs = {"train": {"tokens": 9, "flops": train, "seconds": 1.0}, "generate": {"tokens": generate, "flops": generate, "seconds": 0.0}}
+        asked = {"tokens": 9, "flops": 16 * ask, "seconds": 0.1}
+        kinds = {"plain": "cccc", "other_plain": "cccc", "latent_x": mine, "other_latent_x": theirs}
+        parts.append(by_hand({(training, asking, kind, 0): letters for kind, letters in kinds.items()}, method=method, asked=asked, costs=costs))
+    return Frames(*(pl.concat([getattr(part, table) for part in parts]) for table in ("cells", "items", "trainings")))
+
+
+TRACES = {
+    "ada feeds bo . bo feeds cy": ([True, True], "states all that is needed"),
+    "bo feeds cy": ([True], "states some of what is needed"),
+    "ada feeds cy . bo feeds ada": ([False, False], "does not state what is needed; searches: guesses and checks; makes something up"),
+}
+"""A trace about "ada feeds feeds", which needs that ada feeds bo and bo feeds cy -> which of its statements documents make, and what the page is to say of it."""
+
+
+def thoughtful() -> Frames:
+    """Frames of three thoughts about one question (TRACES), and of an answer at once."""
+    frames = by_hand({("t", "thinking", "latent_x", 0): "cww", ("t", "closed book", "latent_x", 0): "w"})
+    told = [told for told, _ in TRACES.values()]
+    return Frames(
+        frames.cells,
+        frames.items.with_columns(
+            question_text=pl.lit("ada feeds feeds"),
+            trace=pl.Series([*TRACES, ""]),
+            trace_told=pl.Series([*told, []]),
+            needed=pl.Series([["ada feeds bo", "bo feeds cy"]] * 3 + [[]], dtype=pl.List(pl.String)),
+        ),
+        frames.trainings,
+    )
 
 
 def retaining() -> Frames:
@@ -177,7 +219,13 @@ def by_hand(
     made = []
     for (training, asking, seed), items in records.items():
         kinds = {
-            k: {"description": k, "latent": k.startswith("latent"), "control": k.startswith("control"), "beside": None, "chance": 0.1 * (1 + seed)}
+            k: {
+                "description": k,
+                "latent": k.removeprefix("other_").startswith("latent"),
+                "control": k.startswith("control"),
+                "beside": None,
+                "chance": 0.1 * (1 + seed),
+            }
             for k in dict.fromkeys(item["kind"] for item in items)
         }
         base = _header(training, asking, seed, method or ("retrieval" if asking.startswith("retrieval") else "closed_book"), len(items))

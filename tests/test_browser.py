@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from report_frames import CHOICE, CLOSED, FRESH, HOSTILE, NONE, ORACLE, build
+from report_frames import CHOICE, CLOSED, FRESH, HOSTILE, NONE, ORACLE, TRACES, build, thoughtful, travelled
 from tolman.report.page import write_report
 
 CHROME = os.environ.get("CHROME") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -116,3 +116,31 @@ def test_sorting_typing_paging_dark_and_narrow(path, frames, tmp_path):
     widths = [float(w) for w in re.findall(r'<svg[^>]*class="marks"[^>]*width="([\d.]+)"', document)]
     assert len(widths) == 3 and max(widths) < 500, "the figures fit a narrow page, whatever fonts there are"
     assert "#ecebe6" in document, "the figures have the ink of the dark theme"
+
+
+def test_what_was_thought_is_shown_and_found(tmp_path):
+    page = write_report(tmp_path / "report", thoughtful(), headline="x")
+    found = items(dom(page, tmp_path, "#" + urlencode({"q": "makes something up", "open": 1})))
+    assert len(found) == 1 and "made up||bo feeds ada" in found[0], "what a trace does can be searched for"
+    opened = with_script(page, 'for (const fold of document.querySelectorAll("#items details")) fold.open = true;', allowed=True)
+    document = dom(opened, tmp_path)
+    assert 'data-errors="0"' in document
+    *thought, plain = items(document)
+    for text, (trace, (told, does)) in zip(thought, TRACES.items(), strict=True):
+        assert f"What it thought: {does}" in text
+        for statement, known in zip(trace.split(" . "), told, strict=True):
+            needed = statement in ("ada feeds bo", "bo feeds cy")
+            assert f"{'needed' if needed else 'told' if known else 'made up'}||{statement}" in text
+        assert ("missing||ada feeds bo" in text) == ("ada feeds bo" not in trace.split(" . "))
+    assert "What the model read" in plain and "What it thought" not in plain
+
+
+@pytest.mark.parametrize("window", [500, 1300])
+def test_the_roads_are_named_at_any_width(window, tmp_path):
+    """Where panels stand in several rows, each row names the roads."""
+    page = write_report(tmp_path / "report", travelled(), headline="x")
+    document = dom(page, tmp_path, "", f"--window-size={window},900")
+    assert 'data-errors="0"' in document and 'data-ready="true"' in document
+    drawn = re.search(r'data-figure="roads".*?</figure>', document, re.DOTALL)[0]
+    assert drawn.count(">retrieval, BM25<") == (1 if window == 1300 else 3)
+    assert float(re.search(r'<svg[^>]*class="marks"[^>]*width="([\d.]+)"', drawn)[1]) < window

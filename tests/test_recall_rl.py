@@ -281,5 +281,10 @@ def test_without_traces_of_the_dataset_the_model_writes_its_own():
     kept = method(first=easy, thinking=Thinking(budget_tokens=3), bootstrap_traces=1)
     model = SMALL.create(corpus, seed=0)
     easy.train(model, corpus, seed=0, checkpoints=MemoryCheckpoints(), watch=Silent())
-    found = kept.thoughts(model, corpus.asked(split="practice"), 0)
+    (asked,) = corpus.asked(split="practice")
+    found = kept.thoughts(model, [asked], 0)
     assert found and all(i == 0 and trace for i, trace in found)
+    fields = {name: getattr(asked, name) for name in Question.__dataclass_fields__}
+    puzzle = Puzzle(**fields, trace="bo ada")  # that the dataset has one makes no difference where the model is to write
+    assert kept.replace("bootstrap_by", "model").thoughts(model, [puzzle], 0) == found
+    assert ("bo ada" in {trace for _, trace in kept.thoughts(model, [puzzle], 0)}) and ("bo ada" not in {trace for _, trace in found})

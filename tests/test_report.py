@@ -11,7 +11,7 @@ import sys
 import polars as pl
 import pytest
 
-from report_frames import CHOICE, CLOSED, CONTEXT, ENVIRONMENT, FRESH, HOSTILE, NONE, ORACLE, build, by_hand
+from report_frames import CHOICE, CLOSED, CONTEXT, ENVIRONMENT, FRESH, HOSTILE, NONE, ORACLE, TRACES, build, by_hand, thoughtful
 from tolman.core.errors import UserError
 from tolman.core.stats import estimate
 from tolman.report import _items, _table
@@ -247,3 +247,11 @@ def test_bad_folders_are_one_sentence(tmp_path, frames):
 def test_reports_need_no_torch():
     code = "import sys, tolman.report.page; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
+
+
+def test_the_explorer_says_what_a_trace_does():
+    found = _items.explorer(thoughtful())
+    thoughts = dict(zip((i for i in found["items"]["answer"]), found["items"]["thought"], strict=True))
+    assert [t["does"] for t in found["items"]["thought"] if t] == [does.split("; ") for _, does in TRACES.values()] and thoughts["w"] is None
+    assert found["items"]["thought"][2]["lines"] == [["ada feeds cy", 0, 0], ["bo feeds ada", 0, 0]]
+    assert found["items"]["thought"][1]["missing"] == ["ada feeds bo"]

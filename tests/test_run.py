@@ -20,6 +20,7 @@ from tolman.memory.oracle import Oracle
 from tolman.models.tiny import Tiny
 from tolman.run.cell import Cell, cell_from_config, override
 from tolman.run.checkpoint import FileCheckpoints
+from tolman.run.engines import ready
 from tolman.run.execute import Stopped, execute
 from tolman.run.frames import CELLS, ITEMS, TRAININGS, Frames
 from tolman.run.plan import Plan, read_plan, result_rows
@@ -28,6 +29,7 @@ from tolman.scoring.exact import Exact
 from tolman.test_time.closed_book import ClosedBook
 from tolman.test_time.retrieval import Retrieval
 from tolman.train_time.pretrain import Pretrain
+from tolman.train_time.recall_rl import RecallRL
 
 WORLD = {"entities": 12, "relations": 2, "held_out": 4, "episode_count": 60, "asked": 6, "options": 4, "episode_facts": 3, "copies": 2}
 
@@ -254,6 +256,16 @@ def test_workers_give_the_records_of_one_process_and_a_killed_worker_is_replaced
     assert killed and "died (exit code -9)" in seen
     store, cells = Store(tmp_path / "workers"), tiny_cells(steps=400, seeds=(0, 1))
     assert all(store.read_record(c.fingerprint()) for c in cells)
+
+
+def test_what_goes_on_from_a_training_under_way_waits_for_it_and_leaves_it_the_cores() -> None:
+    knows = tiny_cells(seeds=(0,))[0]
+    more = knows.model_copy(update={"train_time": RecallRL(first=knows.train_time, thinking=None, scoring=Exact())})
+    other = tiny_cells(seeds=(1,))[0]
+    groups = [[knows], [more], [other]]
+    waiting = [(0, 0), (1, 0), (2, 0)]
+    assert ready(groups, waiting, []) == [(0, 0), (2, 0)] and ready(groups, waiting[1:], [0]) == [(2, 0)]
+    assert ready(groups, [(1, 0)], []) == ready(groups, [(1, 0)], [2]) == [(1, 0)], "nothing waits for what is not under way"
 
 
 def test_workers_end_with_their_parent(tmp_path: Path) -> None:

@@ -53,8 +53,8 @@ class TrainableModel(LiveModel, Protocol):
         """What it reads for `prompt` and then the tokens `ids` (of a `Generation`, or `spelled`), weight 1 on these."""
         ...
 
-    def spelled(self, text: str) -> tuple[int, ...]:
-        """The tokens with which it writes `text` and ends it."""
+    def spelled(self, text: str, after: Prompt | None = None) -> tuple[int, ...]:
+        """The tokens with which it writes `text` and ends it: where a word begins, or behind `after`."""
         ...
 
     def logprobs(self, batch: Batch) -> "np.ndarray":

@@ -34,3 +34,20 @@ def statements(trace: str) -> list[str]:
 def recalled(trace: str, told: Collection[str]) -> list[bool]:
     """For each statement of `trace` whether it is one of `told`, what the documents say (write a set: it is looked up often)."""
     return [statement in told for statement in statements(trace)]
+
+
+def states_needed(trace: str, needed: Collection[str]) -> bool:
+    """Whether the trace states everything that the question needs."""
+    return bool(needed) and set(needed) <= set(statements(trace))
+
+
+def confabulates(told: Collection[bool]) -> bool:
+    """Whether a trace, of whose statements `told` says which the documents make, states anything else."""
+    return not all(told)
+
+
+def searches(trace: str, question: str) -> bool:
+    """Whether the trace guesses and checks: statements of one relation about different things, ending where the question's first word is found."""
+    said = [s.split() for s in statements(trace)]
+    same_relation = len({tuple(words[1:-1]) for words in said}) == 1
+    return len(said) > 1 and same_relation and len({words[0] for words in said}) > 1 and said[-1][-1:] == question.split()[:1]

@@ -6,6 +6,7 @@ pretrained models and other data; ours are the worlds of `two_hop` and `reversal
 """
 
 from collections.abc import Iterator
+from functools import cache
 from itertools import chain, product
 from typing import Any, ClassVar, Literal, Self
 
@@ -83,9 +84,14 @@ class Recall(Component):
         questions = tuple(chain.from_iterable(s.questions() for s in sets))
         documents = tuple(chain.from_iterable(s.documents(questions) for s in sets))
         kinds = {name: kind for s in sets for name, kind in s.kinds()}
-        return Corpus(
-            documents, questions, kinds, tuple(chain.from_iterable(sorted(s.forbidden) for s in sets)), facts={"facts": 2 * self.entities * self.relations}
-        )
+        forbidden = tuple(chain.from_iterable(sorted(s.forbidden) for s in sets))
+        ends = cache(lambda: {prompt: end for s in sets for prompt, end in s.ends()})
+
+        def truth(line: str) -> bool | None:
+            prompt, _, end = line.rpartition(" ")
+            return ends()[prompt] == end if prompt in ends() else None
+
+        return Corpus(documents, questions, kinds, forbidden, {"facts": 2 * self.entities * self.relations}, truth)
 
 
 class _Set:
@@ -119,6 +125,11 @@ class _Set:
 
     def compose(self, c: Chain) -> Line:
         return f"{self.names[c.start]} {self.words[c.first][0]} {self.words[c.second][0]} {self.names[c.end]}", len(self.names[c.end])
+
+    def ends(self) -> Iterator[tuple[str, str]]:
+        """Every fact, reversal and chain of the set: what begins it, and its true end."""
+        for statement, size in chain((f(a, r) for f in (self.fact, self.inverse) for a, r in self.facts), map(self.compose, self.chains)):
+            yield statement[: -size - 1], statement[-size:]
 
     def follow(self, c: Chain) -> str:
         """The trace of a chain: its two facts."""

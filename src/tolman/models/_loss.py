@@ -22,6 +22,13 @@ def linear_cross_entropy(hidden_ND: Tensor, head_VD: Tensor, target_N: Tensor, w
     return _LinearCrossEntropy.apply(hidden_ND, head_VD, target_N, weight_N)  # type: ignore[no-any-return]
 
 
+def token_nats(hidden_ND: Tensor, head_VD: Tensor, target_N: Tensor) -> Tensor:
+    """Log-probability (N,) in nats of each of `target_N`, in float32, so many positions at a time that their logits stay small."""
+    parts = zip(hidden_ND.split(CHUNK), target_N.split(CHUNK), strict=True)
+    nats = [-F.cross_entropy(F.linear(hidden, head_VD).float(), target, reduction="none") for hidden, target in parts]
+    return torch.cat(nats) if nats else hidden_ND.new_zeros(0, dtype=torch.float32)
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden_ND: Tensor, head_VD: Tensor, target_N: Tensor, weight_N: Tensor) -> Tensor:

@@ -218,3 +218,9 @@ def with_adapter(network: Any, folder: Path) -> Any:
         return PeftModel.from_pretrained(network, str(folder), autocast_adapter_dtype=False).to(network.dtype).eval()
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise UserError(f"the folder {str(folder)!r} holds no PEFT adapter for this model: {str(error).strip().splitlines()[0]}") from error
+
+
+def context_tokens(config: Any) -> int:
+    """The longest input; where attention slides, the window, within which it is full attention."""
+    window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
+    return min(n for n in (getattr(config, "max_position_embeddings", None), window, 2**20) if n)

@@ -4,7 +4,7 @@ Shapes: B rows, T positions, N chosen positions, D width, V vocabulary.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -23,7 +23,7 @@ from tolman.models import _adapter, _attention, _pretrained
 from tolman.models._contents import contents
 from tolman.models._draw import generator, pick
 from tolman.models._forest import READ_TOKENS, Forest, Reader, as_bias, common_prefix, groups
-from tolman.models._loss import linear_cross_entropy
+from tolman.models._loss import linear_cross_entropy, token_nats
 from tolman.models._pretrained import RANDOM
 from tolman.models._sizes import Sizes, kept_bytes
 from tolman.models._template import Template
@@ -101,11 +101,10 @@ class HfModel:
     causal = True
     many_lines = True
     """Its `generate` can go on after a line break (`one_line=False`)."""
-    marks: ClassVar[dict[str, int]] = {}
 
     def __init__(self, spec: Hf, network: Any, tokenizer: Any) -> None:
-        self.spec, self.tokenizer = spec, tokenizer
-        self.meter = Meter()
+        self.spec, self.tokenizer, self.meter = spec, tokenizer, Meter()
+        self.marks: Mapping[str, int] = {}
         self.general = spec.path != RANDOM  # it knows more than the corpus, so forgetting can be measured
         self.template = Template(tokenizer)
         self.device = torch.device(spec.device)
@@ -126,7 +125,7 @@ class HfModel:
         self._network = network
         self.sizes = Sizes.of(network)
         self.learned = _adapter.learned_tokens(network)
-        self.context_tokens = context_tokens(network.config) - self.learned
+        self.context_tokens = _pretrained.context_tokens(network.config) - self.learned
 
     # -- what it reads ---------------------------------------------------------------------------------------------------------
 
@@ -169,6 +168,10 @@ class HfModel:
         self._check_room(len(read), len(ids))
         return Example(np.asarray([*read, *ids], np.int64), np.repeat(np.asarray([0.0, 1.0], np.float32), (len(read), len(ids))))
 
+    def spelled(self, text: str, after: Prompt | None = None) -> tuple[int, ...]:
+        """The tokens with which it writes `text`, as a statement goes on or behind `after`, and ends it."""
+        return (*self.encode([(" " if after is None else self.template.separator(after)) + self.template.plain(text)])[0], self.template.end)
+
     def answered(self, prompts: Sequence[Prompt], answers: Sequence[str]) -> Example:
         """What it reads for each of `prompts` and then the answer, which it ends; weight 1 on the answers. What all prompts begin with stands there once."""
         texts = [self.render(p) for p in prompts]
@@ -190,16 +193,19 @@ class HfModel:
     def loss(self, batch: Batch) -> Tensor:
         """Sum over the batch of weight x next-token loss in nats, divided by the number of weighted tokens. Examples that share a row are blind to one another."""
         hidden_ND, target_N, weight_N = self._hidden(batch)
-        price = self.sizes.training_flops if torch.is_grad_enabled() else self.sizes.flops
-        self.meter.add(Cost(tokens=batch.tokens, flops=price(batch.token.size, batch.token.shape[1] + self.learned, len(hidden_ND))))
         return linear_cross_entropy(hidden_ND, self._head(), target_N, weight_N / len(weight_N))
 
     def logits(self, batch: Batch) -> Tensor:
         """Logits (N, V), float32 and differentiable, of the tokens that have a weight, row by row."""
-        hidden_ND, _, _ = self._hidden(batch)
-        price = self.sizes.training_flops if torch.is_grad_enabled() else self.sizes.flops
-        self.meter.add(Cost(tokens=batch.tokens, flops=price(batch.token.size, batch.token.shape[1] + self.learned, len(hidden_ND))))
-        return F.linear(hidden_ND, self._head()).float()
+        return F.linear(self._hidden(batch)[0], self._head()).float()
+
+    @torch.no_grad()
+    def logprobs(self, batch: Batch) -> np.ndarray:
+        """Log-probability in nats (rows, row_tokens) of each token that has a weight, whatever the weight is, and 0 elsewhere; in float32."""
+        hidden_ND, target_N, _ = self._hidden(batch)
+        nats_BT = np.zeros(batch.token.shape, np.float32)
+        nats_BT[:, 1:][batch.weight[:, 1:] != 0] = token_nats(hidden_ND, self._head(), target_N).numpy(force=True)
+        return nats_BT
 
     def matrices(self) -> list[torch.nn.Parameter]:
         """The weights of the blocks' linear maps that may change."""
@@ -219,6 +225,8 @@ class HfModel:
         read = {"input_ids": token_BT, "position_ids": position_BT + self.learned, "attention_mask": bias}
         hidden_BTD = self._base().base_model(**read, past_key_values=cache, use_cache=cache is not None).last_hidden_state
         wanted = weight_BT[:, 1:] != 0
+        price = self.sizes.training_flops if torch.is_grad_enabled() else self.sizes.flops
+        self.meter.add(Cost(tokens=batch.tokens, flops=price(batch.token.size, batch.token.shape[1] + self.learned, int(wanted.sum()))))
         return hidden_BTD[:, :-1][wanted], target_BT[:, 1:][wanted], weight_BT[:, 1:][wanted]
 
     def _base(self) -> Any:
@@ -390,9 +398,3 @@ class HfModel:
         else:
             self.network.save_pretrained(folder)
             self.tokenizer.save_pretrained(folder)
-
-
-def context_tokens(config: Any) -> int:
-    """The longest input; where attention slides, the window, within which it is full attention."""
-    window = getattr(config, "sliding_window", None) if getattr(config, "use_sliding_window", True) else None
-    return min(n for n in (getattr(config, "max_position_embeddings", None), window, 2**20) if n)

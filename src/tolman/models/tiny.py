@@ -161,8 +161,8 @@ class TinyModel:
         read = self.words.encode([self.render(prompt)])[0]
         return Example(np.append(read, np.asarray(ids, np.int64)), np.append(np.zeros(len(read), np.float32), np.ones(len(ids), np.float32)))
 
-    def spelled(self, text: str) -> tuple[int, ...]:
-        """The tokens with which it writes `text` and ends it."""
+    def spelled(self, text: str, after: Prompt | None = None) -> tuple[int, ...]:
+        """The tokens with which it writes `text` and ends it, whatever it stands behind."""
         assert self.words.line_break is not None, "every vocabulary has the line break"
         return (*self.words.encode([text])[0][1:].tolist(), self.words.line_break)
 

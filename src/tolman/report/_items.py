@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from tolman.core.thinking import confabulates, searches, statements, states_needed
 from tolman.report.summary import conditions, group, words
 from tolman.run.frames import Frames
 
@@ -91,7 +92,7 @@ def _payload(frames: Frames, chosen: pl.DataFrame) -> dict[str, Any]:
     kinds = [kind for kind in info if kind in asked]
     questions: dict[str, int] = {}
     contexts: dict[str, int] = {}
-    lists: dict[str, list[Any]] = {name: [] for name in ("question", "condition", "seed", "verdict", "answer", "context", "whole", "marked", "nats")}
+    lists: dict[str, list[Any]] = {name: [] for name in ("question", "condition", "seed", "verdict", "answer", "context", "whole", "marked", "nats", "thought")}
     verdicts = frames.items["verdict"].unique(maintain_order=True).sort().to_list()
     condition = {c: i for i, c in enumerate(table["condition"])}
     for row in chosen.iter_rows(named=True):
@@ -103,7 +104,7 @@ def _payload(frames: Frames, chosen: pl.DataFrame) -> dict[str, Any]:
         values = (
             questions.setdefault(question, len(questions)), condition[row["condition"]], row["seed"], verdicts.index(row["verdict"]), row["answer"][:2000],
             contexts.setdefault(json.dumps(shown), len(contexts)), 0 if ends_with_question else 1, marked,
-            [round(score, 2) if math.isfinite(score) else None for score in row["scores_nats"]],
+            [round(score, 2) if math.isfinite(score) else None for score in row["scores_nats"]], thought(row),
         )  # fmt: skip
         for name, value in zip(lists, values, strict=True):
             lists[name].append(value)
@@ -118,6 +119,24 @@ def _payload(frames: Frames, chosen: pl.DataFrame) -> dict[str, Any]:
         "contexts": [json.loads(text) for text in contexts],
         "items": lists,
     }
+
+
+def thought(row: dict[str, Any]) -> dict[str, Any] | None:
+    """What an item's trace says: each statement, whether a document makes it, and whether the question needs it; what is needed and missing; and what the trace does."""
+    if not row["trace"]:
+        return None
+    said, needed = statements(row["trace"]), set(row["needed"])
+    does = [
+        "states all that is needed"
+        if states_needed(row["trace"], needed)
+        else "states some of what is needed"
+        if needed & set(said)
+        else "does not state what is needed",
+        *["searches: guesses and checks"] * searches(row["trace"], row["question_text"]),
+        *["makes something up"] * confabulates(row["trace_told"]),
+    ]
+    lines = [[text[:LINE_CHARACTERS], int(told), int(text in needed)] for text, told in zip(said, row["trace_told"], strict=True)]
+    return {"lines": lines, "missing": [text for text in row["needed"] if text not in said], "does": does if needed else does[1:]}
 
 
 def _words(text: str) -> set[str]:

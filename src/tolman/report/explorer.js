@@ -22,7 +22,7 @@ const haystacks = [];
 function haystack(i) {
   if (haystacks[i] === undefined) {
     const [text, , expected] = questions[items.question[i]];
-    haystacks[i] = [text, items.answer[i], ...expected, ...contexts[items.context[i]]].join("\n").toLowerCase();
+    haystacks[i] = [text, items.answer[i], ...expected, ...contexts[items.context[i]], ...(items.thought[i] ? items.thought[i].does : [])].join("\n").toLowerCase();
   }
   return haystacks[i];
 }
@@ -98,6 +98,7 @@ function body(i) {
   });
   if (!items.whole[i]) context.append(make("div", "question", text));
   box.append(part("What the model read" + (marked.size ? " (marked: " + marks + ")" : lines.length ? "" : ": the question alone"), context));
+  if (items.thought[i]) box.append(part("What it thought: " + items.thought[i].does.join("; "), thoughts(items.thought[i])));
   const answer = make("div", "asked");
   answer.append(make("span", "given", items.answer[i] || "(nothing)"), make("span", "arrow", "expected"), make("span", "", expected.join(" or ")));
   box.append(part("Answer (" + about.verdict(i) + ")", answer));
@@ -105,6 +106,18 @@ function body(i) {
   if (items.nats[i].length) box.append(part("Likelihood of each choice", likelihoods(items.nats[i], choices, expected)));
   const others = byQuestion.get(items.seed[i] + "/" + items.question[i]).filter((j) => j !== i);
   if (others.length) box.append(part("The same question, asked otherwise", compared(others)));
+  return box;
+}
+
+function thoughts({ lines, missing }) {
+  const box = make("ul", "others thoughts");
+  const add = (word, kind, text) => {
+    const line = make("li");
+    line.append(make("span", "verdict " + kind, word), make("span", "given", text));
+    box.append(line);
+  };
+  for (const [text, told, needed] of lines) add(needed ? "needed" : told ? "told" : "made up", needed ? "correct" : told ? "" : "wrong", text);
+  for (const text of missing) add("missing", "missing", text);
   return box;
 }
 

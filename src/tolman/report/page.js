@@ -27,7 +27,7 @@ function make(tag, className, text) {
 
 function fit(figure, available) {
   const spec = structuredClone(figure);
-  const { left = 70, gap = 28 } = spec.usermeta || {};
+  const { left = 70, gap = 28, least = 230, shared = false } = spec.usermeta || {}; // shared: parts have one y axis, whose labels stand at the first of a row
   delete spec.title;
   const visit = (node) => {
     if (!node || typeof node !== "object") return;
@@ -35,9 +35,10 @@ function fit(figure, available) {
     const inner = node.facet && node.spec ? [node.spec] : node.concat;
     if (inner && node.columns) {
       const most = node.columns;
-      node.columns = Math.max(1, Math.min(most, Math.floor((available - left + gap) / (230 + gap))));
+      node.columns = Math.max(1, Math.min(most, Math.floor((available - left + gap) / (least + gap))));
       const width = Math.floor((available - left - 24 - gap * (node.columns - 1)) / node.columns);
-      for (const part of inner) part.width = Math.max(160, Math.min(width, Math.round(part.width * 1.3)));
+      for (const part of inner) part.width = Math.max(Math.min(160, least), Math.min(width, Math.round(part.width * 1.3)));
+      if (shared) inner.forEach((part, i) => { for (const layer of part.layer) layer.encoding.y.axis.labels = i % node.columns === 0; });
       if (node.columns < most && node.facet && node.facet.header) delete node.facet.header.labelExpr;
     }
     Object.values(node).forEach(visit);

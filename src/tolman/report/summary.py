@@ -3,7 +3,7 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
@@ -15,6 +15,8 @@ from tolman.run.frames import LATER, Frames, recall
 GROUPS = ("trained", "latent", "control")
 """What a kind is: asked in the form that was trained, in a form that never was, or a control that should fail. Figures keep this order."""
 COSTS = ("tokens", "flops", "s")
+_BARE = ("test_time/closed_book", "test_time/thinking")
+"""Ways of asking that show nothing of themselves; what thinks may do so over what another shows."""
 _LABELS = ("condition", "study", "scale", "dataset", "model", "train_time", "test_time", "scoring", "training", "asking")
 
 
@@ -72,6 +74,16 @@ def difference(frames: Frames, first: str, second: str, kinds: Sequence[str] | N
     a, b = (wanted.filter(pl.col("condition") == c).select("seed", "question", "cluster", pl.col("correct").cast(pl.Float64)) for c in (first, second))
     both = a.join(b, on=["seed", "question"], suffix="_second", maintain_order="left")
     return paired(both["correct"].to_list(), both["correct_second"].to_list(), clusters=both["cluster"].to_list(), seeds=both["seed"].to_list())
+
+
+def open_book(frames: Frames) -> set[str]:
+    """The conditions in which documents stand before the question."""
+
+    def shows(test_time: Mapping[str, Any] | None) -> bool:
+        return test_time is not None and (test_time["is"] not in _BARE or shows(test_time.get("context")))
+
+    cells = frames.cells.select("condition", "config").unique("condition", maintain_order=True)
+    return {condition for condition, config in cells.iter_rows() if shows(json.loads(config)["test_time"])}
 
 
 def group(info: dict[str, object]) -> str:

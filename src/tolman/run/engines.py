@@ -13,7 +13,7 @@ from typing import Any
 from tolman.core.errors import UserError
 from tolman.run.cell import Cell, cell_from_config
 from tolman.run.execute import Report, Stopped, execute
-from tolman.run.ranks import together
+from tolman.run.ranks import beginnings, together
 from tolman.run.store import Store
 
 
@@ -48,20 +48,21 @@ def run_here(store: Store, groups: Sequence[Sequence[Cell]], report: Report) -> 
 
 
 def run_workers(store: Store, groups: Sequence[Sequence[Cell]], report: Report, workers: int) -> None:
-    """Groups shared out to `workers` processes, each with its share of the cores.
+    """Groups shared out to `workers` processes, each with its share of the cores. A group that goes on from a training under way begins after it.
 
     A worker that dies (killed, out of memory) is replaced once for the group it had; a second death of the same group is an error that names it.
     """
     context = multiprocessing.get_context("spawn")
-    threads = max(1, (os.cpu_count() or 1) // workers)
     waiting = [(i, 0) for i in range(len(groups))]
     running: dict[int, tuple[Any, Any, int, int]] = {}
     number = 0
     with stopping() as stop:
         try:
             while waiting or running:
-                while waiting and len(running) < workers and not stop.is_set():
-                    group, attempt = waiting.pop(0)
+                while len(running) < workers and not stop.is_set() and (able := ready(groups, waiting, [group for *_, group, _ in running.values()])):
+                    waiting.remove(able[0])
+                    group, attempt = able[0]
+                    threads = max(1, (os.cpu_count() or 1) // min(workers, len(running) + len(able)))
                     mine, its = context.Pipe()
                     configs = [cell.config() for cell in groups[group]]
                     process = context.Process(target=_work, args=(store.address, configs, its, threads, os.getpid()), daemon=True)
@@ -88,6 +89,18 @@ def run_workers(store: Store, groups: Sequence[Sequence[Cell]], report: Report, 
         finally:
             for process, *_ in running.values():
                 process.terminate()
+
+
+def ready(groups: Sequence[Sequence[Cell]], waiting: Sequence[tuple[int, int]], running: Sequence[int]) -> list[tuple[int, int]]:
+    """Those of `waiting` that do not go on from a training that is `running` or comes before them: a worker would only wait for it, and keep cores from it."""
+    begun = {groups[group][0].train_fingerprint() for group in running}
+    able = []
+    for group, attempt in waiting:
+        first = groups[group][0]
+        if not begun & {inner.train_fingerprint() for inner in beginnings(first)}:
+            able.append((group, attempt))
+        begun.add(first.train_fingerprint())
+    return able
 
 
 def conclude(outcome: Any, cells: Sequence[Cell], group: int, attempt: int, how: str, report: Report, stopped: bool) -> list[tuple[int, int]]:

@@ -2,38 +2,16 @@
 
 import polars as pl
 
-from tolman.core.thinking import statements
-
-
-def states_needed(row: dict) -> bool:  # type: ignore[type-arg]
-    """Whether the trace states everything that the question needs."""
-    return bool(row["needed"]) and set(row["needed"]) <= set(statements(row["trace"]))
-
-
-def confabulates(row: dict) -> bool:  # type: ignore[type-arg]
-    """Whether the trace states anything that no document does."""
-    return not all(row["trace_told"])
-
-
-def searches(row: dict) -> bool:  # type: ignore[type-arg]
-    """Whether the trace guesses and checks: statements of one relation about different things, ending where the question's first word is found."""
-    said = [s.split() for s in statements(row["trace"])]
-    same_relation = len({tuple(words[1:-1]) for words in said}) == 1
-    return len(said) > 1 and same_relation and len({words[0] for words in said}) > 1 and said[-1][-1:] == row["question_text"].split()[:1]
-
-
-def length(row: dict) -> float:  # type: ignore[type-arg]
-    """Words of the trace."""
-    return float(len(row["trace"].split()))
+from tolman.core.thinking import confabulates, searches, states_needed
 
 
 def with_traces(items: pl.DataFrame) -> pl.DataFrame:
-    """The items that have a trace, with what each trace does: `states_needed`, `confabulates`, `searches`, `length`."""
+    """The items that have a trace, with what each trace does: `states_needed`, `confabulates`, `searches`, and its `length` in words."""
     thought = items.filter(pl.col("trace") != "")
-    rows = thought.select("trace", "trace_told", "needed", "question_text").to_dicts()
+    rows = thought.select("trace", "trace_told", "needed", "question_text").rows()
     return thought.with_columns(
-        *(
-            pl.Series(f.__name__, [f(row) for row in rows], dtype=pl.Float64 if f is length else pl.Boolean)
-            for f in (states_needed, confabulates, searches, length)
-        )
+        pl.Series("states_needed", [states_needed(trace, needed) for trace, _, needed, _ in rows], dtype=pl.Boolean),
+        pl.Series("confabulates", [confabulates(told) for _, told, _, _ in rows], dtype=pl.Boolean),
+        pl.Series("searches", [searches(trace, question) for trace, _, _, question in rows], dtype=pl.Boolean),
+        pl.Series("length", [float(len(trace.split())) for trace, *_ in rows], dtype=pl.Float64),
     )

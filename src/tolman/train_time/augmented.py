@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from tolman.core.component import Component, Nested
+from tolman.core.component import Added, Component, Nested
 from tolman.core.data import Corpus, Document
 from tolman.core.errors import UserError
 from tolman.core.generated import account, blind, from_dict, to_dict
@@ -36,6 +36,8 @@ class Augmented(Component):
     """Share of the documents (exercises aside) that generated ones make up; they are repeated until they do."""
     sources: int | None = Field(default=None, ge=1)
     """Let it write about so many random documents only; None: about all."""
+    about: str = Added("")
+    """Let it write only about documents whose id begins so, such as `fact:0:`. Empty: about any."""
     duplicates: Literal["drop", "keep"] = "drop"
     """What to do with generated documents that say word for word the same. Kept ones count each time: what was written often is learned first."""
     least_likelihood: float = Field(default=0.0, ge=0, lt=1)
@@ -118,7 +120,9 @@ class Augmented(Component):
         return kept, about
 
     def chosen(self, documents: Sequence[Document], seed: int) -> Sequence[Document]:
-        """The documents to write about, in corpus order."""
+        """The documents to write about, in corpus order. Raises UserError where no id begins with `about`."""
+        if self.about and not (documents := [d for d in documents if d.id.startswith(self.about)]):
+            raise UserError(f"no document has an id that begins with about = {self.about!r}")
         if self.sources is None or self.sources >= len(documents):
             return documents
         return [documents[i] for i in sorted(rng(seed, "augmented", "sources").permutation(len(documents))[: self.sources].tolist())]

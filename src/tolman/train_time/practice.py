@@ -88,7 +88,7 @@ class Practice(Finetune):
 def examples(model: Any, prompts: Sequence[Prompt], questions: Sequence[Question]) -> list[Example]:
     """Each prompt with its answer; one example for all questions about the same documents where the model can share a beginning (`answered`)."""
     if not hasattr(model, "answered"):
-        return [model.continued(p, model.spelled(q.answers[0])) for p, q in zip(prompts, questions, strict=True)]
+        return [model.continued(p, model.spelled(q.answers[0], p)) for p, q in zip(prompts, questions, strict=True)]
     groups: dict[tuple[str, ...], list[tuple[Prompt, str]]] = {}
     for prompt, question in zip(prompts, questions, strict=True):
         groups.setdefault(prompt.documents, []).append((prompt, question.answers[0]))

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from tolman.core.component import Component, Nested
+from tolman.core.component import Added, Component, Nested
 from tolman.core.data import Corpus, Generation, Prompt, Question
 from tolman.core.errors import UserError
 from tolman.core.packing import Example, Stream, pack
@@ -23,6 +23,7 @@ from tolman.core.protocols import Checkpoints, TrainableModel, Watch
 from tolman.core.seeds import derive, rng
 from tolman.core.thinking import Puzzle, recalled, statements
 from tolman.train_time._advantages import ADVANTAGES, kl_nats, policy_weights
+from tolman.train_time._lora import Masters, with_lora
 from tolman.train_time._parallel import Team
 from tolman.train_time._phases import Phase, restore, wearing, weights
 from tolman.train_time._rollouts import Sampled
@@ -49,6 +50,8 @@ class RecallRL(Component):
     which the model gives the right answer."""
     bootstrap_steps: int = Field(default=30, ge=0)
     """Optimiser steps on the traces, all of them in each."""
+    bootstrap_by: Literal["dataset", "model"] = Added("dataset")
+    """Whose traces these are: the dataset's where it has some, or always the model's own."""
     replay_tokens: int = Field(default=1024, ge=0)
     """Tokens of documents beside the traces in each step of the bootstrap, half of them exercises."""
     steps: int = Field(default=160, ge=1)
@@ -73,6 +76,12 @@ class RecallRL(Component):
     """Steps over which the reward is averaged to tell the best weights, which are kept at the end."""
     collapse: float = Field(default=0.5, ge=0, lt=1)
     """Practice stops when the averaged reward falls below this share of the best."""
+    weights: Literal["lora", "full"] = Added("lora")
+    """What the bootstrap and practice change of a pretrained model: low-rank adapters (those of `first`, if it trained some), or all weights. Of one from scratch: all."""
+    rank: int = Added(16, ge=1)
+    """Rank of the adapters."""
+    scale: float = Added(2.0, gt=0)
+    """What the adapters' product is multiplied with (alpha / rank)."""
     patience: int = Field(default=40, ge=1)
     """Steps in a row in which no group's rewards differ, though they are not all right, before practice stops with a complaint."""
 
@@ -127,18 +136,24 @@ class RecallRL(Component):
             )
         return pool
 
+    def learner(self, model: Any, lr: float, seed: int) -> "Learner":
+        """The optimiser; a pretrained model gets its adapters first, if it has none."""
+        if self.weights == "lora" and hasattr(model.network, "get_output_embeddings"):
+            model.network = with_lora(model.network, rank=self.rank, scale=self.scale, seed=seed)
+        return Learner(model, lr)
+
     # -- a few traces to begin with ------------------------------------------------------------------------------------------------------------------
 
     def bootstrap(self, model: TrainableModel, corpus: Corpus, pool: Sequence[Question], *, seed: int, phase: Phase) -> None:
         """Imitate traces that lead to right answers, and the answers after them, among documents: alone, a few traces would efface what is known (LOG.md)."""
-        optimizer, state = adamw(model, self.bootstrap_lr), phase.load()
+        learner, state = self.learner(model, self.bootstrap_lr, seed), phase.load()
         roles = {role: [d for d in corpus.documents if d.role == role][:REPLAYED] for role in ("experience", "exercise")}
         streams = {role: Stream(found, seed, f"replay {role}") for role, documents in roles.items() if (found := model.examples(documents))}
         if state is None:
             kept, begin = self.thoughts(model, pool, seed), 0
         else:
             kept, begin = [(i, trace) for i, trace in state["kept"]], state["step"]
-            resume(model, optimizer, state)
+            learner.resume(state)
             for role, stream in streams.items():
                 stream.state = state["streams"][role]
         examples = [e for i, trace in kept for e in self.imitated(model, pool[i], trace)]
@@ -146,11 +161,11 @@ class RecallRL(Component):
         for step in range(begin, self.bootstrap_steps):
             replayed = [e for s in streams.values() for e in s.take(self.replay_tokens // len(streams))]
             part, share = team.part(pack([*examples, *replayed], row_tokens))
-            loss = descend(team, optimizer, share * model.loss(part), self.clip)
+            loss = learner.descend(team, share * model.loss(part), self.clip)
             phase.step(step + 1, self.bootstrap_steps, loss=loss)
             if phase.due():
                 places = {role: s.state for role, s in streams.items()}
-                phase.save({"step": step + 1, "kept": [list(pair) for pair in kept], "streams": places, **snapshot(model, optimizer)})
+                phase.save({"step": step + 1, "kept": [list(pair) for pair in kept], "streams": places, **learner.snapshot()})
 
     def thoughts(self, model: TrainableModel, pool: Sequence[Question], seed: int) -> list[tuple[int, str]]:
         """(index in `pool`, trace) for traces after which the model gives the right answer, as many of each kind. Raises UserError where none does."""
@@ -158,9 +173,9 @@ class RecallRL(Component):
         for i in rng(seed, "recall_rl", "bootstrap").permutation(len(pool)).tolist():
             by_kind.setdefault(pool[i].kind, []).append(i)
         chosen = [i for row in zip_longest(*by_kind.values()) for i in row if i is not None][: self.bootstrap_traces]
-        told = [(i, question.trace) for i in chosen if isinstance(question := pool[i], Puzzle)]
+        told = [(i, q.trace) for i in chosen if isinstance(q := pool[i], Puzzle) and self.bootstrap_by == "dataset"]
         tried = list(told)
-        if alone := [i for i in chosen if not isinstance(pool[i], Puzzle)]:
+        if alone := [i for i in chosen if i not in dict(told)]:
             hinted = [Prompt(pool[i].prompt, (f"{pool[i].prompt} {pool[i].answers[0]}",)) for i in alone]
             drawn = self.thinking.traces(model, hinted, samples=self.samples, temperature=self.temperature, seed=derive(seed, "recall_rl", "hinted"))  # type: ignore[union-attr]
             tried += [(i, t.text) for i, traces in zip(alone, drawn, strict=True) for t in traces if t.finished and t.text]
@@ -187,19 +202,20 @@ class RecallRL(Component):
     def imitated(self, model: TrainableModel, question: Question, trace: str) -> list[Example]:
         """The trace after the request for it, and the answer after the trace."""
         asked = self.thinking.asked(Prompt(question.prompt))  # type: ignore[union-attr]
-        return [model.continued(asked, model.spelled(trace)), model.continued(self.recalling(question, trace), model.spelled(question.answers[0]))]
+        recalling = self.recalling(question, trace)
+        return [model.continued(asked, model.spelled(trace, asked)), model.continued(recalling, model.spelled(question.answers[0], recalling))]
 
     # -- practice ------------------------------------------------------------------------------------------------------------------------------------
 
     def rehearse(self, model: TrainableModel, corpus: Corpus, pool: Sequence[Question], *, seed: int, phase: Phase) -> None:
         """Sample, judge, and make likelier what did better than its group. Ends with the weights whose averaged reward was best."""
-        optimizer, state, team = adamw(model, self.lr), phase.load(), Team(model)
+        learner, state, team = self.learner(model, self.lr, seed), phase.load(), Team(model)
         told = {s for d in corpus.experiences for s in statements(d.text)}
         start, rewards, dull, begin = weights(model), [], 0, 0
         best: dict[str, Any] = {"reward": -1.0, "network": weights(model)}
         if state is not None:
             start, rewards, dull, begin, best = (state[name] for name in ("start", "rewards", "dull", "step", "best"))
-            resume(model, optimizer, state)
+            learner.resume(state)
 
         for step in range(begin, self.steps):
             asked = team.mine([pool[i] for i in self.order(len(pool), step, seed)])
@@ -214,7 +230,7 @@ class RecallRL(Component):
             loss, counted, all_chosen = 0.0, int(np.count_nonzero(weight)), team.total(chosen.sum())
             if team.total(counted):  # the model divides by the tokens that have a weight, the policy gradient by all that were chosen
                 total = model.loss(replace(batch, weight=weight)) * (counted / all_chosen) if counted else torch.zeros(())
-                loss = descend(team, optimizer, total, self.clip)
+                loss = learner.descend(team, total, self.clip)
             team.count()
 
             flat = team.mean(reward_QG.std(axis=1) == 0)
@@ -235,7 +251,7 @@ class RecallRL(Component):
             if len(rewards) == self.window and average < self.collapse * best["reward"]:
                 break
             if phase.due():
-                phase.save({"step": step + 1, "start": start, "rewards": rewards, "dull": dull, "best": best, **snapshot(model, optimizer)})
+                phase.save({"step": step + 1, "start": start, "rewards": rewards, "dull": dull, "best": best, **learner.snapshot()})
         if best["reward"] >= 0:
             restore(model, best["network"])
 
@@ -289,28 +305,30 @@ class Tries:
         return pack(self.examples, row_tokens), pack(credited, row_tokens).weight  # packing looks at lengths only, so both are laid out alike
 
 
-def adamw(model: TrainableModel, lr: float) -> torch.optim.Optimizer:
-    """AdamW on what may be trained, without decay: staying near the start is the business of the KL term."""
-    return torch.optim.AdamW([p for p in model.network.parameters() if p.requires_grad], lr=lr, weight_decay=0.0)
+class Learner:
+    """AdamW on what may be trained of `model`, in float32, without decay: staying near the start is the business of the KL term."""
 
+    def __init__(self, model: TrainableModel, lr: float) -> None:
+        self.masters = Masters(list(model.network.parameters()))
+        self.optimizer = torch.optim.AdamW(self.masters.masters, lr=lr, weight_decay=0.0)
 
-def descend(team: Team, optimizer: torch.optim.Optimizer, loss: torch.Tensor, clip: float) -> float:
-    """One step down the gradient of the loss that the processes of `team` have parts of, its norm clipped; returns that loss."""
-    if loss.requires_grad:
-        loss.backward()
-    whole = team.add_up(loss)
-    torch.nn.utils.clip_grad_norm_(team.model.network.parameters(), clip)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return whole
+    def descend(self, team: Team, loss: torch.Tensor, clip: float) -> float:
+        """One step down the gradient of the loss that the processes of `team` have parts of, its norm clipped; returns that loss."""
+        if loss.requires_grad:
+            loss.backward()
+        whole = team.add_up(loss)
+        self.masters.take_gradients()
+        torch.nn.utils.clip_grad_norm_(self.masters.masters, clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.masters.put_back()
+        return whole
 
+    def snapshot(self) -> dict[str, Any]:
+        """What a phase needs to go on."""
+        return {"masters": self.masters.masters, "optimizer": self.optimizer.state_dict()}
 
-def snapshot(model: TrainableModel, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """What a phase needs to go on."""
-    return {"network": model.network.state_dict(), "optimizer": optimizer.state_dict()}
-
-
-def resume(model: TrainableModel, optimizer: torch.optim.Optimizer, state: Any) -> None:
-    """Where `snapshot` left off."""
-    model.network.load_state_dict(state["network"])
-    optimizer.load_state_dict(state["optimizer"])
+    def resume(self, state: Any) -> None:
+        """Where `snapshot` left off."""
+        self.masters.load(state["masters"])
+        self.optimizer.load_state_dict(state["optimizer"])

@@ -11,7 +11,7 @@ import altair as alt
 import polars as pl
 
 from tolman.report import _theme
-from tolman.report.summary import accuracy, conditions, group, words
+from tolman.report.summary import accuracy, conditions, group, open_book, words
 from tolman.run.frames import Frames
 
 PLACE = 4
@@ -29,17 +29,17 @@ STEPS = 48
 def rows(frames: Frames) -> pl.DataFrame:
     """One row per unit and way to answer, where some training's data were written by a model: trainings on such data asked closed book, and the others with
     documents. `once` is the cost before the first question, `each` that of one; `break_even`, for the former, after how many questions it costs less than the
-    cheapest of the latter (nan for these, infinite where it never does). `mean`, `low`, `high` are accuracy over `kinds`, the latent ones."""
+    cheapest of the latter, that is, than each of them (nan for these, infinite where it never does). `mean`, `low`, `high` are accuracy over `kinds`, the latent ones."""
     table = conditions(frames)
     table = table.filter(pl.col("dataset").is_in(table.filter(pl.col("generate_tokens") > 0)["dataset"].unique().to_list()))
     written, closed = pl.col("generate_tokens") > 0, pl.col("test_time") == "test_time/closed_book"
-    table = table.filter((written & closed) | (~written & ~closed))
+    table = table.filter((written & closed) | (~written & pl.col("condition").is_in(list(open_book(frames)))))
     out = []
     for unit in UNITS:
         column = unit.lower()
         ways = table.with_columns(once=pl.col(f"train_{column}") + pl.col(f"generate_{column}"), each=f"ask_{column}")
         ways = ways.filter(pl.col("once").is_finite() & pl.col("each").is_finite())  # an endpoint's FLOPs are unknown
-        open_book = ways.filter(~closed).select("once", "each").rows()
+        retrieved = ways.filter(~closed).select("once", "each").rows()
         for row in ways.iter_rows(named=True):
             mine = _latent(frames, row["condition"])
             found = accuracy(mine)
@@ -47,7 +47,7 @@ def rows(frames: Frames) -> pl.DataFrame:
             out.append(
                 {k: row[k] for k in ("training", "asking", "test_time", "once", "each")}
                 | {"unit": unit, "kinds": ", ".join(words(k) for k in mine["kind"].unique(maintain_order=True))}
-                | {"break_even": min((crossing(row["once"], row["each"], *other) for other in open_book), default=math.nan) if offline else math.nan}
+                | {"break_even": max((crossing(row["once"], row["each"], *other) for other in retrieved), default=math.nan) if offline else math.nan}
                 | {k: getattr(found, k) for k in ("mean", "low", "high", "n", "clusters", "seeds")}
             )
     return pl.DataFrame(out, schema=COLUMNS)
@@ -91,6 +91,8 @@ def _panel(part: pl.DataFrame, unit: str, crossings: list[float]) -> alt.LayerCh
     )
     spent = [line["cost"] for line in lines]
     decades = [10.0**k for k in range(math.floor(math.log10(min(spent))), math.ceil(math.log10(max(spent))) + 1)]
+    if len([d for d in decades if min(spent) <= d <= max(spent)]) < 2:
+        decades = [digit * decade for decade in decades for digit in (1, 1.5, 2, 3, 5, 7)]
     y = alt.Y("cost:Q", title=f"{unit} in all", scale=alt.Scale(type="log", nice=False, padding=8, zero=False), axis=alt.Axis(format="~s", values=decades))
     tooltip = [
         alt.Tooltip("way:N"), alt.Tooltip("once:Q", title=f"{unit}, once", format=".3s"), alt.Tooltip("each:Q", title=f"{unit}, each question", format=".3s"),
