@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
@@ -198,7 +199,7 @@ def audit(
 
 
 @app.command()
-def compare(
+def compare(  # noqa: PLR0913
     docs: Annotated[Path, typer.Argument(help="A folder of documents (txt, md, html, pdf, docx, jsonl), or one file.")],
     model: Annotated[
         str,
@@ -207,7 +208,8 @@ def compare(
     questions: Annotated[Path | None, typer.Option(help="Your own questions as JSON lines, instead of those built by rules.")] = None,
     scoring: Annotated[str, typer.Option(help="How an answer is judged: exact (it is written) or choice (among candidates).")] = "exact",
     per_kind: Annotated[
-        str | None, typer.Option("--questions-per-kind", metavar="N|all", help="So many test questions of each kind: 12 of those built by rules, all of your own.")
+        str | None,
+        typer.Option("--questions-per-kind", metavar="N|all", help="So many test questions of each kind: 12 of those built by rules, all of your own."),
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="PART.FIELD=VALUE", help="Change a field, such as train_time.steps=50; repeatable.")
@@ -232,10 +234,12 @@ def compare(
             return print(json.dumps(guess | {"methods": [f"{c.training}, {c.asking}" for c in found.plan.cells], "left_out": found.left_out}))
         out.print(f"would compare {'; '.join(f'{c.training}, {c.asking}' for c in found.plan.cells)}", soft_wrap=True)
         return out.print(f"{found.sample()} {said(guess, span(guess['seconds']))}", soft_wrap=True)
+    began, whole = time.perf_counter(), len(found.plan.unfinished()) == len(found.plan.groups())
     run_plan(found.plan, Stopped)
     result = Verdicts(found.plan.frames())
-    headline = f"{result.recommendation()} {found.sample()}"
-    found.plan.write_folder({"title": f"Comparison on {docs}", "headline": headline, "settings": set_ or [], "left_out": found.left_out})
+    about = {"title": f"Comparison on {docs}", "headline": f"{result.recommendation()} {found.sample()}", "settings": set_ or []}
+    took = time.perf_counter() - began if whole else None
+    found.plan.write_folder(about | {"sample": found.sample(), "left_out": found.left_out, "seconds": took})
     if json_:
         return print(json.dumps(result.to_dict() | {"left_out": found.left_out, "sample": found.sample()}))
     page = make_report(found.plan.folder)

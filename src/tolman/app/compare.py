@@ -140,16 +140,16 @@ def trainings(model: Component, live: Any, left_out: dict[str, str], *, corpus: 
         left_out["augmented"] = "there is no train_time/augmented with augment/local"
 
 
-def askings(
-    corpus: Corpus, context_tokens: int, left_out: dict[str, str], *, chats: bool = False, writes: bool = True
-) -> Iterator[tuple[str, Component]]:
+def askings(corpus: Corpus, context_tokens: int, left_out: dict[str, str], *, chats: bool = False, writes: bool = True) -> Iterator[tuple[str, Component]]:
     """(label, method) of what can be put before a question: nothing, what the model writes first, everything if it fits, what each memory finds. A model that `chats`
     is shown documents as it would be when people ask it: quoted. `writes`: its answers are written, not chosen among candidates."""
     yield CLOSED, ClosedBook()
     if chats and writes:
         yield "thinking", Thinking(ask=THINK, budget_tokens=THOUGHT_TOKENS)
     else:
-        left_out["thinking"] = "the model follows no instruction to think first" if writes else "candidates are compared by their likelihood, nothing is written"
+        left_out["thinking"] = (
+            "the model follows no instruction to think first" if writes else "candidates are compared by their likelihood, nothing is written"
+        )
     for label, test_time in _showings(corpus, context_tokens - QUOTING_TOKENS * chats, left_out):
         yield label, Quoted(context=test_time) if chats else test_time
 
@@ -199,6 +199,7 @@ class Verdicts:
                 "condition": row["condition"], "method": f"{row['training']}, {row['asking']}", "training": row["training"], "asking": row["asking"],
                 "accuracy": accuracy(items.filter(pl.col("condition") == row["condition"])),
                 "once": row[f"train_{unit}"] + row[f"generate_{unit}"], "each": row[f"ask_{unit}"], "unit": {"flops": "FLOPs", "s": "s"}[unit],
+                "general": row["general_accuracy"], "general_before": row["general_accuracy_before"],
             }
             for row in found
         ]  # fmt: skip
@@ -245,13 +246,13 @@ class Verdicts:
             return f"{said} That is not surely above the {100 * guess:.0f} % that guessing gives: these data recommend nothing. Ask more questions, or try a larger model."
         if len(level) > 1:
             rivals = "; ".join(f"{m['method']} {_say(m['accuracy'])} (difference {_points(self.gap(best, m))})" for m in level[1:])
-            said += (
-                f" The data cannot tell it from {rivals}. Of these, {self.recommended['method']} costs least a question ({_cost(self.recommended, 'each')})."
-            )
+            said += f" The data cannot tell it from {rivals}. Of these, {self.recommended['method']} costs least a question ({cost(self.recommended, 'each')})."
         else:
             second = max((m for m in self.eligible if m is not best), key=lambda m: m["accuracy"].mean, default=None)
             said += f" The next, {second['method']}, has {_say(second['accuracy'])} (difference {_points(self.gap(best, second))})." if second else ""
-            said += f" It costs {_cost(best, 'once')} once and {_cost(best, 'each')} a question."
+            said += f" It costs {cost(best, 'once')} once and {cost(best, 'each')} a question."
+        if (chosen := self.recommended)["once"] and chosen["general"] is not None:
+            said += f" {chosen['method'].capitalize()} left {kept(chosen)} of general questions right (before and after training)."
         for row in self.break_evens():
             said += f" From {row['from_questions']:,} questions on, {row['method']} is cheaper than {row['cheaper_than']}."
         ceiling = max((m for m in self.methods if m["asking"] == CEILING), key=lambda m: m["accuracy"].mean, default=None)
@@ -282,11 +283,11 @@ class Verdicts:
 def costs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Methods with what they cost, for the terminal."""
     table = Table(title="what it costs", title_justify="left")
-    for name in ("method", "all kinds", "once", "a question"):
+    for name in ("method", "all kinds", "once", "a question", "general"):
         table.add_column(name, justify="left" if name == "method" else "right")
     for row in rows:
         shown = percent(row["accuracy"].mean, row["accuracy"].low, row["accuracy"].high)
-        table.add_row(row["method"] + " (ceiling)" * (row["asking"] == CEILING), shown, _cost(row, "once"), _cost(row, "each"))
+        table.add_row(row["method"] + " (ceiling)" * (row["asking"] == CEILING), shown, cost(row, "once"), cost(row, "each"), kept(row))
     return table
 
 
@@ -298,5 +299,13 @@ def _points(found: Estimate) -> str:
     return f"{100 * found.mean:+.0f} points [{100 * found.low:+.0f}, {100 * found.high:+.0f}]"
 
 
-def _cost(method: Mapping[str, Any], name: str) -> str:
+def kept(method: Mapping[str, Any]) -> str:
+    """General questions right: before training and after it; the one number where nothing was trained, nothing where it is not known."""
+    before, after = method["general_before"], method["general"]
+    if after is None:
+        return ""
+    return f"{100 * after:.0f} %" if not method["once"] else f"{100 * before:.0f} -> {100 * after:.0f} %"
+
+
+def cost(method: Mapping[str, Any], name: str) -> str:
     return f"{method[name]:.2g} {method['unit']}"
