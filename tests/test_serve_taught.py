@@ -11,7 +11,7 @@ import pytest
 from answerers import serving
 from chromium import CHROME, browser
 from taught_directories import HOSTILE, RECALLED, teach
-from tolman.app._answering import Alone, Attended
+from tolman.app._answering import Alone
 from tolman.app.serve import Limits, prepare
 from tolman.app.taught import Taught
 from tolman.core.errors import UserError
@@ -26,7 +26,7 @@ def directory(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def served(directory):
-    with serving(Attended.open(directory, dtype="float32")) as (address, _):
+    with serving(Taught.open(directory, dtype="float32")) as (address, _):
         yield openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0, timeout=60)
 
 
@@ -94,7 +94,7 @@ def test_the_verb_says_in_one_sentence_what_it_refuses(directory):
 @pytest.mark.browser
 @pytest.mark.skipif(CHROME is None, reason="no Chromium found on PATH or in CHROME: the page is not opened")
 def test_a_hostile_document_is_shown_as_text(directory, tmp_path):
-    with serving(Attended.open(directory, dtype="float32")) as (address, _), browser(tmp_path / "profile") as page:
+    with serving(Taught.open(directory, dtype="float32")) as (address, _), browser(tmp_path / "profile") as page:
         page.open(f"{address}/")
         page.wait("document.activeElement.id === 'question'")
         page.type("Which page about the observatory clock wants to be more than a text?")
