@@ -1,7 +1,8 @@
 """Questions about a folder's passages, written by a model or an endpoint: JSON lines for `--questions`, for people to read and mend before they are asked.
 
 What a model writes is kept only where it can be checked without one: the answer stands in its passage word for word and is short, the question does not hold it,
-asks for such an answer (a time after "when", a number after "how many", never yes or no), names something of the passage, and is not nearly the same as one before. Which wording is crooked no rule can tell, so the file is meant to be read.
+asks for such an answer (a time after "when", a number after "how many", never yes or no), names something of the passage, and is not nearly the same as one before.
+Which wording is crooked no rule can tell, so the file is meant to be read.
 """
 
 import json
