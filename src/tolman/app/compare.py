@@ -41,17 +41,17 @@ CLOSED, KEPT = "closed book", "retrieval, episodic"
 """From the weights alone; and the memory that a taught directory keeps."""
 ASKED: dict[str, tuple[str, ...]] = {"fine-tuned": (CLOSED,), "augmented": (CLOSED, KEPT)}
 """How a trained model is asked, where not in every way: what fine-tuning is for, and both roads at once. The memories are told apart with the untuned model."""
-PER_KIND = 12
+PER_KIND = 8
 """Test questions of each kind, of those built by rules."""
-TIMES_READ, MOST_TOKENS, STEP_TOKENS, LR = 8, 400_000, 256, 1e-3
+TIMES_READ, MOST_TOKENS, STEP_TOKENS, LR = 5, 400_000, 256, 1e-3
 """A fine-tuning reads every document so often (but at most so many tokens), so many tokens a step, at this rate: that of the studies of pretrained models."""
-WRITTEN_TOKENS = 60
-"""Longest text that augmentation writes about a passage, as in these studies."""
-THINK, THOUGHT_TOKENS = 'Somebody has to answer or to complete this: "{question}" What do you know about it, in one line?', 48
+WRITTEN_TOKENS, WRITTEN_ABOUT = 60, 24
+"""Longest text that augmentation writes about a passage, as in these studies, and about how many passages, chosen at random, it writes."""
+THINK, THOUGHT_TOKENS = 'Somebody has to answer or to complete this: "{question}" What do you know about it, in one line?', 32
 """A question, so that a model that chats is asked it in a turn of its own."""
 STAGES = ("first", "then")
 """The fields of a method that hold trainings."""
-FOUND = 4
+FOUND = 3
 """Passages that a memory is asked for, where the model's context holds them."""
 TOKENS_A_WORD = 1.5
 """For deciding what fits; English takes 1.2 to 1.4 tokens a word."""
@@ -135,7 +135,7 @@ def trainings(model: Component, live: Any, left_out: dict[str, str], *, corpus: 
     yield "fine-tuned", train
     if "augmented" in known and "local" in names("augment"):
         writes = component("augment/local")(how="instruct", max_tokens=WRITTEN_TOKENS)
-        yield "augmented", component("train_time/augmented")(first=Untrained(), augment=writes, then=train)
+        yield "augmented", component("train_time/augmented")(first=Untrained(), augment=writes, then=train, sources=WRITTEN_ABOUT)
     else:
         left_out["augmented"] = "there is no train_time/augmented with augment/local"
 
