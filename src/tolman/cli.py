@@ -209,7 +209,7 @@ def compare(  # noqa: PLR0913
     scoring: Annotated[str, typer.Option(help="How an answer is judged: exact (it is written) or choice (among candidates).")] = "exact",
     per_kind: Annotated[
         str | None,
-        typer.Option("--questions-per-kind", metavar="N|all", help="So many test questions of each kind: 12 of those built by rules, all of your own."),
+        typer.Option("--questions-per-kind", metavar="N|all", help="So many test questions of each kind: 8 of those built by rules, all of your own."),
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="PART.FIELD=VALUE", help="Change a field, such as train_time.steps=50; repeatable.")
