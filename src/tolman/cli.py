@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-import time
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
@@ -234,12 +233,10 @@ def compare(  # noqa: PLR0913
             return print(json.dumps(guess | {"methods": [f"{c.training}, {c.asking}" for c in found.plan.cells], "left_out": found.left_out}))
         out.print(f"would compare {'; '.join(f'{c.training}, {c.asking}' for c in found.plan.cells)}", soft_wrap=True)
         return out.print(f"{found.sample()} {said(guess, span(guess['seconds']))}", soft_wrap=True)
-    began, whole = time.perf_counter(), len(found.plan.unfinished()) == len(found.plan.groups())
     run_plan(found.plan, Stopped)
     result = Verdicts(found.plan.frames())
     about = {"title": f"Comparison on {docs}", "headline": f"{result.recommendation()} {found.sample()}", "settings": set_ or []}
-    took = time.perf_counter() - began if whole else None
-    found.plan.write_folder(about | {"sample": found.sample(), "left_out": found.left_out, "seconds": took})
+    found.plan.write_folder(about | {"sample": found.sample(), "left_out": found.left_out})
     if json_:
         return print(json.dumps(result.to_dict() | {"left_out": found.left_out, "sample": found.sample()}))
     page = make_report(found.plan.folder)
