@@ -8,8 +8,10 @@ from typing import Any
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 from tolman.app.compare import CEILING, Comparison, Verdicts, askings, costs_table, prepare, trainings
+from tolman.cli import app
 from tolman.cli_parts import asked_per_kind
 from tolman.core.data import Corpus, Document
 from tolman.core.errors import UserError
@@ -177,3 +179,22 @@ def test_settings_reach_folder_model_and_methods(tmp_path):
     trained = SimpleNamespace(**dict(cells["trained", "closed book"]))
     assert trained.train_time.steps == 7 and trained.model.layers == 1 and trained.dataset.passage_words == 30 and trained.scoring.max_tokens == 4
     assert ("untuned", CEILING) in cells and len([q for q in found.corpus.questions if q.kind == "recall"]) == 9
+
+
+def test_the_command_says_what_it_would_do_does_it_and_says_how_many_questions_it_asked(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    words = ["compare", str(SAMPLE), "--model", "scripted", "--set", "model.context_tokens=2000", "--out", str(tmp_path), "--questions-per-kind", "2"]
+
+    def tolman(*more: str) -> str:
+        done = CliRunner().invoke(app, [*words, *more], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    said = tolman("--dry-run")
+    assert "would compare untuned, closed book; untuned, everything in context; untuned, retrieval, bm25" in said and "a sample of each kind" in said
+    assert not list(tmp_path.rglob("*.jsonl")), "a dry run asks nothing"
+    found = json.loads(tolman("--json"))
+    assert {m["asking"] for m in found["methods"]} >= {"closed book", "retrieval, episodic", CEILING} and "training" in found["left_out"]
+    assert found["sample"].startswith("Asked: ") and "these data recommend nothing" in found["recommendation"]
+    (plan,) = tmp_path.rglob("plan.json")
+    assert found["sample"] in json.loads(plan.read_text())["headline"] and json.loads(tolman("--dry-run", "--json"))["cells"] == 0, "nothing is left to do"
