@@ -233,7 +233,8 @@ def compare(  # noqa: PLR0913
             return print(json.dumps(guess | {"methods": [f"{c.training}, {c.asking}" for c in found.plan.cells], "left_out": found.left_out}))
         out.print(f"would compare {'; '.join(f'{c.training}, {c.asking}' for c in found.plan.cells)}", soft_wrap=True)
         return out.print(f"{found.sample()} {said(guess, span(guess['seconds']))}", soft_wrap=True)
-    run_plan(found.plan, Stopped)
+    workers = min(os.cpu_count() or 1, max(1, len(found.plan.unfinished())))  # two processes of one core each do more than one of two
+    run_plan(found.plan, Stopped, workers=workers)
     result = Verdicts(found.plan.frames())
     about = {"title": f"Comparison on {docs}", "headline": f"{result.recommendation()} {found.sample()}", "settings": set_ or []}
     found.plan.write_folder(about | {"sample": found.sample(), "left_out": found.left_out})
