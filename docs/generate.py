@@ -80,7 +80,8 @@ def comparison(run: str) -> str:
     lines.append(f"\nPer cent correct [95 % interval clustered on facts]; general: general questions right, before and after training. {plan['sample']}")
     cells = frames.cells
     seconds = cells["ask_s"].sum() + cells.unique("train_fingerprint").select("train_s", "generate_s").sum().sum_horizontal().item()
-    lines.append(f"Training, writing and asking took {span(seconds)} on 2 cores; records: `results/{run}`. The recommendation:\n\n> {found.recommendation()}")
+    lines.append(f"Training, writing and asking took {span(seconds)}, added up over processes that ran side by side; records: `results/{run}`.")
+    lines.append(f"The recommendation:\n\n> {found.recommendation()}")
     return "\n".join(lines) + "\n"
 
 
