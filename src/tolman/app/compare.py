@@ -253,7 +253,9 @@ class Verdicts:
             said += f" It costs {cost(best, 'once')} once and {cost(best, 'each')} a question."
         if (chosen := self.recommended)["once"] and chosen["general"] is not None:
             said += f" {chosen['method'].capitalize()} left {kept(chosen)} of general questions right (before and after training)."
-        for row in self.break_evens():
+        for row in self.break_evens():  # all of them are in `to_dict`
+            if row["method"] != chosen["method"] or best is not chosen and row["cheaper_than"] != best["method"]:
+                continue
             said += f" From {row['from_questions']:,} questions on, {row['method']} is cheaper than {row['cheaper_than']}."
         ceiling = max((m for m in self.methods if m["asking"] == CEILING), key=lambda m: m["accuracy"].mean, default=None)
         said += f" With a perfect memory (an oracle): {_say(ceiling['accuracy'])}." if ceiling else ""
