@@ -59,7 +59,33 @@ def ledger(_: str) -> str:
     return claim_pages.index(ROOT / "results")
 
 
-PARTS: dict[str, Callable[[str], str]] = {"results": results, "headline": headline, "claims": claims, "ledger": ledger}
+def comparison(run: str) -> str:
+    """What `tolman compare` found on a folder of documents: a Markdown table of methods, and the recommendation."""
+    from tolman.app.compare import CEILING, Verdicts, cost, kept
+    from tolman.report.summary import estimates
+    from tolman.report.terminal import span
+    from tolman.run.frames import Frames
+    from tolman.run.plan import read_plan
+
+    frames, plan = Frames.read(ROOT / "results" / run), read_plan(ROOT / "results" / run)
+    found, rows = Verdicts(frames), estimates(frames).to_dicts()
+    kinds = list(dict.fromkeys(r["kind"] for r in rows))
+    lines = ["| method | " + " | ".join(k.replace("_", " ") for k in kinds) + " | what the documents answer | once | a question | general |"]
+    lines.append("|---|" + "---:|" * (len(kinds) + 4))
+    for m in found.methods:
+        mine = {r["kind"]: f"{100 * r['mean']:.0f}" for r in rows if (r["training"], r["asking"]) == (m["training"], m["asking"])}
+        name = m["method"] + " (ceiling)" * (m["asking"] == CEILING)
+        all_ = f"{100 * m['accuracy'].mean:.0f} [{100 * m['accuracy'].low:.0f}, {100 * m['accuracy'].high:.0f}]"
+        lines.append(f"| {name} | " + " | ".join(mine[k] for k in kinds) + f" | {all_} | {cost(m, 'once')} | {cost(m, 'each')} | {kept(m)} |")
+    lines.append(f"\nPer cent correct [95 % interval clustered on facts]; general: general questions right, before and after training. {plan['sample']}")
+    cells = frames.cells
+    seconds = cells["ask_s"].sum() + cells.unique("train_fingerprint").select("train_s", "generate_s").sum().sum_horizontal().item()
+    lines.append(f"Training, writing and asking took {span(seconds)}, added up over processes that ran side by side; records: `results/{run}`.")
+    lines.append(f"The recommendation:\n\n> {found.recommendation()}")
+    return "\n".join(lines) + "\n"
+
+
+PARTS: dict[str, Callable[[str], str]] = {"results": results, "headline": headline, "comparison": comparison, "claims": claims, "ledger": ledger}
 
 
 def rewritten(text: str) -> str:

@@ -1,17 +1,22 @@
 """The comparison: which methods it finds and leaves out, and what it recommends on records whose truth is known."""
 
 import json
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
+import pytest
+from typer.testing import CliRunner
 
 from tolman.app.compare import CEILING, Comparison, Verdicts, askings, costs_table, prepare, trainings
+from tolman.cli import app
+from tolman.cli_parts import asked_per_kind
 from tolman.core.data import Corpus, Document
+from tolman.core.errors import UserError
 from tolman.datasets.folder import SAMPLE, Folder
 from tolman.models.bigram import Bigram
-from tolman.models.hf import Hf
 from tolman.models.scripted import Scripted
 from tolman.models.tiny import Tiny
 from tolman.run.cell import Cell
@@ -95,23 +100,69 @@ def test_unanswerable_questions_do_not_count(tmp_path):
 def test_methods_are_found_and_what_cannot_be_used_is_named():
     left: dict[str, str] = {}
     live = Tiny(layers=1, width=16, heads=1, kv_heads=1, hidden=16).create(CORPUS, seed=0)
-    assert [label for label, _ in trainings(Tiny(), live, left)][:2] == ["untuned", "trained"]
+    assert [label for label, _ in trainings(Tiny(), live, left, corpus=CORPUS)] == ["untuned", "trained"] and "no instruction to write" in left["augmented"]
     left = {}
-    assert [label for label, _ in trainings(Bigram(), Bigram().create(CORPUS, seed=0), left)] == ["untuned"] and "no weights that can be trained" in left[
-        "training"
-    ]
-    left, small = {}, Hf(path="random", dtype="float32")
-    assert [label for label, _ in trainings(small, small.create(CORPUS, seed=0), left)] == ["untuned", "fine-tuned", "augmented"] and not left
+    assert [label for label, _ in trainings(Bigram(), Bigram().create(CORPUS, seed=0), left, corpus=CORPUS)] == ["untuned"]
+    assert "no weights that can be trained" in left["training"]
     left = {}
     found = dict(askings(CORPUS, 4096, left))
     quoted = dict(askings(CORPUS, 4096, {}, chats=True))
     assert quoted["closed book"] == found["closed book"] and quoted["everything in context"] == Quoted(context=found["everything in context"])
     assert {"closed book", "everything in context", CEILING} <= set(found) and not {"everything in context", CEILING} & set(left)
-    assert found[CEILING].retriever.distractors == 2  # type: ignore[attr-defined]
+    assert found[CEILING].retriever.distractors == 1  # type: ignore[attr-defined]
     left = {}
     assert "everything in context" not in dict(askings(CORPUS, 512, left)) and "do not fit into the 512" in left["everything in context"]
     left = {}
     assert list(dict(askings(CORPUS, 128, left))) == ["closed book"] and "passage_words lower" in left["retrieval"]
+
+
+def test_models_that_chat_and_write_are_asked_to_think_and_it_is_said_of_the_others_why_not():
+    left: dict[str, str] = {}
+    assert dict(askings(CORPUS, 4096, left, chats=True))["thinking"].ask.endswith("?") and "thinking" not in left  # type: ignore[attr-defined]
+    for how, why in (({"chats": False}, "follows no instruction"), ({"chats": True, "writes": False}, "nothing is written")):
+        left = {}
+        assert "thinking" not in dict(askings(CORPUS, 4096, left, **how)) and why in left["thinking"]
+
+
+def test_a_pretrained_model_is_fine_tuned_on_what_the_folder_holds_and_asked_from_the_weights(tmp_path):
+    """Each of the trainings reads every document some five times; the memories are told apart with the untuned model, one of them is tried beside the augmented weights."""
+    given = {"model.path": "random", "model.dtype": "float32"}
+    plan = prepare(SAMPLE, "hf", questions=None, scoring="exact", settings=given, store=tmp_path).plan
+    asked: dict[str, list[str]] = {}
+    for cell in plan.cells:
+        asked.setdefault(cell.training, []).append(cell.asking)
+    assert asked["fine-tuned"] == ["closed book"] and asked["augmented"] == ["closed book", "retrieval, episodic"]
+    assert {"closed book", "retrieval, bm25", "retrieval, dense", "retrieval, hybrid", "retrieval, episodic", CEILING} <= set(asked["untuned"])
+    (train,) = [c.train_time for c in plan.cells if c.training == "fine-tuned"]
+    words = sum(len(d.text.split()) for d in CORPUS.documents)
+    assert 5 <= train.steps * train.batch_tokens / (1.5 * words) < 5 + 256 / words  # type: ignore[attr-defined]
+    given |= {"train_time.steps": 7}
+    again = prepare(SAMPLE, "hf", questions=None, scoring="exact", settings=given, store=tmp_path).plan
+    by_training = {c.training: SimpleNamespace(**dict(c.train_time)) for c in again.cells}
+    assert by_training["fine-tuned"].steps == 7 and by_training["augmented"].then.steps == 7, "a setting reaches all trainings"
+
+
+def test_some_questions_of_each_kind_are_asked_unless_all_are_wanted_or_they_are_the_users_own(tmp_path):
+    def made(**more: Any) -> Comparison:
+        settings = {"dataset.practice_share": 0} | more.pop("settings", {})
+        return prepare(SAMPLE, "bigram", **({"questions": None, "scoring": "exact", "settings": settings, "store": tmp_path} | more))
+
+    some, every, few = made(), made(settings={"dataset.per_kind": None}), made(settings={"dataset.per_kind": 3})
+    assert len(every.corpus.asked()) == len(CORPUS.asked()) and every.sample() == f"Asked: {len(CORPUS.asked())} of {len(CORPUS.asked())} test questions."
+    for found, most in ((some, 8), (few, 3)):
+        counts = Counter(q.kind for q in found.corpus.asked())
+        assert (
+            set(counts) == set(CORPUS.kinds)
+            and max(counts.values()) == most
+            and f"Asked: {sum(counts.values())} of {len(CORPUS.asked())} test questions, a sample" in found.sample()
+        )
+    own = tmp_path / "own.jsonl"
+    own.write_text("".join(json.dumps({"prompt": f"Who is number {n}?", "answer": str(n)}) + "\n" for n in range(20)))
+    assert len(made(questions=own).corpus.asked()) == 20
+    assert asked_per_kind(None) == {} and asked_per_kind("all") == {"dataset.per_kind": None} and asked_per_kind("5") == {"dataset.per_kind": 5}
+    for bad in ("0", "-1", "some", "1.5"):
+        with pytest.raises(UserError, match="a number from 1 on, or all"):
+            asked_per_kind(bad)
 
 
 def test_one_small_document_has_nothing_to_retrieve_but_itself():
@@ -128,3 +179,22 @@ def test_settings_reach_folder_model_and_methods(tmp_path):
     trained = SimpleNamespace(**dict(cells["trained", "closed book"]))
     assert trained.train_time.steps == 7 and trained.model.layers == 1 and trained.dataset.passage_words == 30 and trained.scoring.max_tokens == 4
     assert ("untuned", CEILING) in cells and len([q for q in found.corpus.questions if q.kind == "recall"]) == 9
+
+
+def test_the_command_says_what_it_would_do_does_it_and_says_how_many_questions_it_asked(tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    words = ["compare", str(SAMPLE), "--model", "scripted", "--set", "model.context_tokens=2000", "--out", str(tmp_path), "--questions-per-kind", "2"]
+
+    def tolman(*more: str) -> str:
+        done = CliRunner().invoke(app, [*words, *more], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    said = tolman("--dry-run")
+    assert "would compare untuned, closed book; untuned, everything in context; untuned, retrieval, bm25" in said and "a sample of each kind" in said
+    assert not list(tmp_path.rglob("*.jsonl")), "a dry run asks nothing"
+    found = json.loads(tolman("--json"))
+    assert {m["asking"] for m in found["methods"]} >= {"closed book", "retrieval, episodic", CEILING} and "training" in found["left_out"]
+    assert found["sample"].startswith("Asked: ") and "these data recommend nothing" in found["recommendation"]
+    (plan,) = tmp_path.rglob("plan.json")
+    assert found["sample"] in json.loads(plan.read_text())["headline"] and json.loads(tolman("--dry-run", "--json"))["cells"] == 0, "nothing is left to do"

@@ -21,6 +21,11 @@ PASSAGE = "The Long Prism was designed by Ilse Korvin in 1902. It weighs 3.5 ton
         ("Who was it?", "Ilse Korvin", "names nothing of the passage"),
         ("Who designed the Long Prism?", "...", "no word"),
         ("What is told?", PASSAGE, "more than 12"),
+        ("When was the Long Prism designed?", "1902", ""),
+        ("When was the Long Prism designed?", "Ilse Korvin", "tells no time"),
+        ("How heavy is the Long Prism?", "Ilse Korvin", "holds no number"),
+        ("How was the Long Prism designed?", "Ilse Korvin", ""),
+        ("Was the Long Prism designed in 1902?", "Ilse Korvin", "yes or no"),
         ("Who has designed the Long Prism in 1903?", "Ilse Korvin", "nearly the same"),
     ],
 )

@@ -1,9 +1,13 @@
 """A real taught directory, and a plain model, behind the server: what `Taught` answers is what the client gets; what is in its documents stays text in the page."""
 
 import os
+import re
+import shlex
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import openai
 import pytest
@@ -11,7 +15,7 @@ import pytest
 from answerers import serving
 from chromium import CHROME, browser
 from taught_directories import HOSTILE, RECALLED, teach
-from tolman.app._answering import Alone, Attended
+from tolman.app._answering import Alone
 from tolman.app.serve import Limits, prepare
 from tolman.app.taught import Taught
 from tolman.core.errors import UserError
@@ -26,7 +30,7 @@ def directory(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def served(directory):
-    with serving(Attended.open(directory, dtype="float32")) as (address, _):
+    with serving(Taught.open(directory, dtype="float32")) as (address, _):
         yield openai.OpenAI(base_url=f"{address}/v1", api_key="none", max_retries=0, timeout=60)
 
 
@@ -94,7 +98,7 @@ def test_the_verb_says_in_one_sentence_what_it_refuses(directory):
 @pytest.mark.browser
 @pytest.mark.skipif(CHROME is None, reason="no Chromium found on PATH or in CHROME: the page is not opened")
 def test_a_hostile_document_is_shown_as_text(directory, tmp_path):
-    with serving(Attended.open(directory, dtype="float32")) as (address, _), browser(tmp_path / "profile") as page:
+    with serving(Taught.open(directory, dtype="float32")) as (address, _), browser(tmp_path / "profile") as page:
         page.open(f"{address}/")
         page.wait("document.activeElement.id === 'question'")
         page.type("Which page about the observatory clock wants to be more than a text?")
@@ -106,3 +110,35 @@ def test_a_hostile_document_is_shown_as_text(directory, tmp_path):
         assert shown[0][0] == "page.txt" and HOSTILE in shown[0][1], "the best passage stands first"
         assert page.evaluate("document.querySelectorAll('main img, main script').length") == 0
         assert page.evaluate("document.documentElement.dataset.hacked") is None and page.errors == []
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_work(directory):
+    """Those of docs/serve.md as they stand there, but on free ports."""
+    page = (Path(__file__).parents[1] / "docs" / "serve.md").read_text()
+    commands = [
+        shlex.split(line, comments=True) for block in re.findall(r"```bash\n(.*?)```", page, re.S) for line in block.splitlines() if line.startswith("tolman ")
+    ]
+    first, alone, export = commands[:3]
+    assert first == ["tolman", "serve", "my-model"] and alone[1] == "serve" and export[1] == "export"
+    (python,) = [code for code in re.findall(r"```python\n(.*?)```", page, re.S) if "8000/v1" in code]
+    env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "200"}
+    main = [sys.executable, "-c", "from tolman.cli import main; main()"]
+    for command, code in ((first, python), (alone, None)):
+        process = subprocess.Popen([*main, *command[1:], "--port", "0"], stdout=subprocess.PIPE, text=True, env=env, cwd=directory.parent)
+        try:
+            assert process.stdout is not None
+            address = re.search(r"endpoint (\S+)/v1", process.stdout.readline())
+            assert address is not None
+            if code is not None:
+                done = subprocess.run(
+                    [sys.executable, "-c", code.replace("http://127.0.0.1:8000", address[1])], capture_output=True, text=True, env=env, timeout=200
+                )
+                assert done.returncode == 0 and "vanloo.md" in done.stdout, done.stderr
+            assert [m.id for m in openai.OpenAI(base_url=f"{address[1]}/v1", api_key="none").models.list()] == [command[-1]]
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+    done = subprocess.run([*main, *export[1:]], capture_output=True, text=True, env=env, cwd=directory.parent, timeout=200)
+    assert done.returncode == 0 and (directory.parent / "my-model-hf" / "config.json").is_file(), done.stderr

@@ -252,6 +252,42 @@ def test_weights_are_trained_on_with_what_was_added_and_anew_without_what_was_fo
     Taught.open(out).reply(ASK, max_tokens=3)
 
 
+class Killed(BaseException):
+    """Nothing that the code catches."""
+
+
+@pytest.mark.parametrize(("where", "what"), [("_again", "copy_weights"), ("_directory", "write_questions"), ("_directory", "write")])
+def test_a_second_teaching_that_is_killed_leaves_a_directory_that_answers_and_goes_on(docs, monkeypatch, where, what):
+    """Killed right after the step: what answers then is wholly the old or wholly the new, and the same command ends as if nothing had happened."""
+    out, module = taught(docs), {"_again": _again, "_directory": _directory}[where]
+    remember.add(out, [write_bell(docs)])
+    done = getattr(module, what)
+
+    def step(*arguments: Any) -> None:
+        done(*arguments)
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, what, step)
+        with pytest.raises(Killed):
+            again(out).run(go)
+    assert Taught.open(out).reply(ASK, max_tokens=4).sources[-1].file == "prism.md"
+    assert (_directory.read(out)["weights"] != "weights") is (what == "write")
+    last = again(out)
+    assert any(last.changes.values()) is (what != "write")
+    if what != "write":
+        last.run(go)
+    about = _directory.read(out)
+    assert not any(again(out).changes.values()) and len(about["history"]) == 1 and set(about["documents"]) == {*TEXTS, "bell.md"}
+    assert {p.name for p in out.iterdir() if p.name.startswith("weights")} >= {about["weights"]}
+    Taught.open(out)
+
+
+def write_bell(docs: Path) -> Path:
+    (docs.parent / "bell.md").write_text(NEW)
+    return docs.parent / "bell.md"
+
+
 def test_teaching_a_folder_again_takes_in_what_is_new_there(docs):
     out = taught(docs)
     (docs / "bell.md").write_text(NEW)

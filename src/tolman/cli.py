@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from tolman.cli_documents import add, ask, forget, questions, teach
-from tolman.cli_parts import err, out, parse_setting, run_plan
+from tolman.cli_parts import asked_per_kind, err, out, parse_setting, run_plan
 from tolman.core.discovery import FOLDERS, names, summary
 from tolman.core.errors import UserError, suggest
 
@@ -198,7 +198,7 @@ def audit(
 
 
 @app.command()
-def compare(
+def compare(  # noqa: PLR0913
     docs: Annotated[Path, typer.Argument(help="A folder of documents (txt, md, html, pdf, docx, jsonl), or one file.")],
     model: Annotated[
         str,
@@ -206,6 +206,10 @@ def compare(
     ] = "hf",
     questions: Annotated[Path | None, typer.Option(help="Your own questions as JSON lines, instead of those built by rules.")] = None,
     scoring: Annotated[str, typer.Option(help="How an answer is judged: exact (it is written) or choice (among candidates).")] = "exact",
+    per_kind: Annotated[
+        str | None,
+        typer.Option("--questions-per-kind", metavar="N|all", help="So many test questions of each kind: 8 of those built by rules, all of your own."),
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="PART.FIELD=VALUE", help="Change a field, such as train_time.steps=50; repeatable.")
     ] = None,
@@ -219,7 +223,8 @@ def compare(
     from tolman.report.terminal import span
     from tolman.run.execute import Stopped
 
-    found = prepare(docs, model, questions=questions, scoring=scoring, settings=dict(parse_setting(s) for s in set_ or []), store=folder)
+    settings = asked_per_kind(per_kind) | dict(parse_setting(s) for s in set_ or [])
+    found = prepare(docs, model, questions=questions, scoring=scoring, settings=settings, store=folder)
     for name, why in found.left_out.items():
         err.print(f"left out: {name}: {why}", soft_wrap=True)
     if dry_run:
@@ -227,12 +232,14 @@ def compare(
         if json_:
             return print(json.dumps(guess | {"methods": [f"{c.training}, {c.asking}" for c in found.plan.cells], "left_out": found.left_out}))
         out.print(f"would compare {'; '.join(f'{c.training}, {c.asking}' for c in found.plan.cells)}", soft_wrap=True)
-        return out.print(said(guess, span(guess["seconds"])), soft_wrap=True)
-    run_plan(found.plan, Stopped)
+        return out.print(f"{found.sample()} {said(guess, span(guess['seconds']))}", soft_wrap=True)
+    workers = min(os.cpu_count() or 1, max(1, len(found.plan.unfinished())))  # two processes of one core each do more than one of two
+    run_plan(found.plan, Stopped, workers=workers)
     result = Verdicts(found.plan.frames())
-    found.plan.write_folder({"title": f"Comparison on {docs}", "headline": result.recommendation(), "settings": set_ or []})
+    about = {"title": f"Comparison on {docs}", "headline": f"{result.recommendation()} {found.sample()}", "settings": set_ or []}
+    found.plan.write_folder(about | {"sample": found.sample(), "left_out": found.left_out})
     if json_:
-        return print(json.dumps(result.to_dict() | {"left_out": found.left_out}))
+        return print(json.dumps(result.to_dict() | {"left_out": found.left_out, "sample": found.sample()}))
     page = make_report(found.plan.folder)
     print_results(found.plan.folder)
     out.print(costs_table(result.methods))

@@ -22,6 +22,15 @@ def parse_setting(text: str) -> tuple[str, Any]:
         return path, value
 
 
+def asked_per_kind(text: str | None) -> dict[str, int | None]:
+    """`--questions-per-kind` as a setting: a number, `all`, or not given."""
+    if text is None:
+        return {}
+    if text != "all" and not (text.isdecimal() and int(text) > 0):
+        raise UserError(f"--questions-per-kind {text!r}: give a number from 1 on, or all")
+    return {"dataset.per_kind": None if text == "all" else int(text)}
+
+
 def run_plan(plan: Any, stopped: type[Exception], *, workers: int | None = 1, engine: str = "local", address: str | None = None) -> None:
     """Run with progress shown on standard error."""
     from tolman.report.terminal import RunProgress

@@ -24,7 +24,7 @@ from tolman.core.stats import Estimate
 from tolman.datasets.folder import Folder
 from tolman.report.summary import accuracy, conditions, difference, estimates
 from tolman.report.terminal import percent
-from tolman.run.cell import Cell, override
+from tolman.run.cell import Cell, has_field, override
 from tolman.run.frames import Frames
 from tolman.run.plan import Plan
 from tolman.run.store import Store
@@ -32,11 +32,26 @@ from tolman.test_time.closed_book import ClosedBook
 from tolman.test_time.in_context import InContext
 from tolman.test_time.quoted import Quoted
 from tolman.test_time.retrieval import Retrieval
+from tolman.test_time.thinking import Thinking
 from tolman.train_time.untrained import Untrained
 
 CEILING = "retrieval, oracle"
 """Nobody has an oracle: shown as what a perfect memory would reach, never recommended."""
-FOUND = 4
+CLOSED, KEPT = "closed book", "retrieval, episodic"
+"""From the weights alone; and the memory that a taught directory keeps."""
+ASKED: dict[str, tuple[str, ...]] = {"fine-tuned": (CLOSED,), "augmented": (CLOSED, KEPT)}
+"""How a trained model is asked, where not in every way: what fine-tuning is for, and both roads at once. The memories are told apart with the untuned model."""
+PER_KIND = 8
+"""Test questions of each kind, of those built by rules."""
+TIMES_READ, MOST_TOKENS, STEP_TOKENS, LR = 5, 400_000, 256, 1e-3
+"""A fine-tuning reads every document so often (but at most so many tokens), so many tokens a step, at this rate: that of the studies of pretrained models."""
+WRITTEN_TOKENS, WRITTEN_ABOUT = 60, 24
+"""Longest text that augmentation writes about a passage, as in these studies, and about how many passages, chosen at random, it writes."""
+THINK, THOUGHT_TOKENS = 'Somebody has to answer or to complete this: "{question}" What do you know about it, in one line?', 32
+"""A question, so that a model that chats is asked it in a turn of its own."""
+STAGES = ("first", "then")
+"""The fields of a method that hold trainings."""
+FOUND = 3
 """Passages that a memory is asked for, where the model's context holds them."""
 TOKENS_A_WORD = 1.5
 """For deciding what fits; English takes 1.2 to 1.4 tokens a word."""
@@ -59,28 +74,47 @@ class Comparison:
     parameters: int | None = None
     """Weights of the model, where it has any here."""
 
+    def sample(self) -> str:
+        """How many of the questions are asked."""
+        asked, all_ = len(self.corpus.asked()), self.corpus.facts["questions"]
+        return f"Asked: {asked} of {all_} test questions{'' if asked == all_ else ', a sample of each kind (--questions-per-kind all asks all)'}."
+
 
 def prepare(docs: Path, model: str, *, questions: Path | None, scoring: str, settings: Mapping[str, Any], store: Path) -> Comparison:
-    """Every method that can be used on `docs` with `model`. `settings` are PART.FIELD -> value, as for a study (train_time.steps=50 for all trainings)."""
+    """Every method that can be used on `docs` with `model`. `settings` are PART.FIELD -> value, as for a study (train_time.steps=50 for all trainings).
+
+    Of the questions built by rules a sample is asked, unless dataset.per_kind says otherwise (None: all); people's own are all asked.
+    """
     chosen = model_at(model, {path.partition(".")[2]: value for path, value in settings.items() if path.startswith("model.")})
-    folder = Folder(path=docs, questions=questions)
+    folder = Folder(path=docs, questions=questions, per_kind=None if questions else PER_KIND)
     folder = folder.replace_all({path.partition(".")[2]: value for path, value in settings.items() if path.startswith("dataset.")})
     corpus = folder.build(0)
     live = chosen.create(corpus, seed=0)  # type: ignore[attr-defined]
     left_out: dict[str, str] = {}
     how = component(f"scoring/{scoring}")()
+    ways = list(askings(corpus, live.context_tokens, left_out, chats=getattr(live, "chats", False), writes=scoring == "exact"))
     cells = [
         Cell(dataset=folder, model=chosen, train_time=train_time, test_time=test_time, scoring=how, seed=0, training=training, asking=asking)
-        for training, train_time in trainings(chosen, live, left_out)
-        for asking, test_time in askings(corpus, live.context_tokens, left_out, chats=getattr(live, "chats", False))
+        for training, train_time in trainings(chosen, live, left_out, corpus=corpus)
+        for asking, test_time in ways
+        if asking in ASKED.get(training, (asking,))
     ]
-    rest = {path: value for path, value in settings.items() if not path.startswith(("model.", "dataset."))}
-    cells = override(cells, rest)
+    cells = override(cells, to_stages(cells, {path: value for path, value in settings.items() if not path.startswith(("model.", "dataset."))}))
     parameters = sum(p.numel() for p in live.network.parameters()) if hasattr(live, "network") else None
     return Comparison(Plan("compare", cells[0].condition(), tuple(cells), Store(store)), corpus, left_out, parameters)
 
 
-def trainings(model: Component, live: Any, left_out: dict[str, str]) -> Iterator[tuple[str, Component]]:
+def to_stages(cells: Sequence[Cell], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """`settings`, those of a training also for the trainings that a method consists of (`augmented` has two)."""
+    out = dict(settings)
+    for path, value in settings.items():
+        part, _, field = path.partition(".")
+        inner = {f"train_time.{stage}.{field}" for stage in STAGES} if part == "train_time" else set()
+        out |= {p: value for p in sorted(inner) if any(has_field(cell.train_time, p.partition(".")[2]) for cell in cells)}
+    return out
+
+
+def trainings(model: Component, live: Any, left_out: dict[str, str], *, corpus: Corpus) -> Iterator[tuple[str, Component]]:
     """(label, method) of what can be done to the weights: nothing; fine-tuning (training from scratch for `tiny`); the same on augmented documents."""
     yield "untuned", Untrained()
     known = names("train_time")
@@ -91,18 +125,31 @@ def trainings(model: Component, live: Any, left_out: dict[str, str]) -> Iterator
     if name not in known:
         left_out["fine-tuned"] = f"there is no train_time/{name}"
         return
-    train = component(f"train_time/{name}")()
-    yield ("trained" if name == "pretrain" else "fine-tuned"), train
+    if name == "pretrain":
+        yield "trained", component("train_time/pretrain")()
+        left_out["augmented"] = "a model trained from scratch follows no instruction to write about documents"
+        return
+    words = sum(len(d.text.split()) for d in corpus.documents)
+    steps = math.ceil(min(TIMES_READ * TOKENS_A_WORD * words, MOST_TOKENS) / STEP_TOKENS)
+    train = component("train_time/finetune")(steps=steps, batch_tokens=STEP_TOKENS, lr=LR)
+    yield "fine-tuned", train
     if "augmented" in known and "local" in names("augment"):
-        yield "augmented", component("train_time/augmented")(first=train, augment=component("augment/local")(), then=train)
+        writes = component("augment/local")(how="instruct", max_tokens=WRITTEN_TOKENS)
+        yield "augmented", component("train_time/augmented")(first=Untrained(), augment=writes, then=train, sources=WRITTEN_ABOUT)
     else:
         left_out["augmented"] = "there is no train_time/augmented with augment/local"
 
 
-def askings(corpus: Corpus, context_tokens: int, left_out: dict[str, str], *, chats: bool = False) -> Iterator[tuple[str, Component]]:
-    """(label, method) of what can be put before a question: nothing, everything if it fits, what each memory finds. A model that `chats` is shown documents as it
-    would be when people ask it: quoted."""
-    yield "closed book", ClosedBook()
+def askings(corpus: Corpus, context_tokens: int, left_out: dict[str, str], *, chats: bool = False, writes: bool = True) -> Iterator[tuple[str, Component]]:
+    """(label, method) of what can be put before a question: nothing, what the model writes first, everything if it fits, what each memory finds. A model that `chats`
+    is shown documents as it would be when people ask it: quoted. `writes`: its answers are written, not chosen among candidates."""
+    yield CLOSED, ClosedBook()
+    if chats and writes:
+        yield "thinking", Thinking(ask=THINK, budget_tokens=THOUGHT_TOKENS)
+    else:
+        left_out["thinking"] = (
+            "the model follows no instruction to think first" if writes else "candidates are compared by their likelihood, nothing is written"
+        )
     for label, test_time in _showings(corpus, context_tokens - QUOTING_TOKENS * chats, left_out):
         yield label, Quoted(context=test_time) if chats else test_time
 
@@ -152,6 +199,7 @@ class Verdicts:
                 "condition": row["condition"], "method": f"{row['training']}, {row['asking']}", "training": row["training"], "asking": row["asking"],
                 "accuracy": accuracy(items.filter(pl.col("condition") == row["condition"])),
                 "once": row[f"train_{unit}"] + row[f"generate_{unit}"], "each": row[f"ask_{unit}"], "unit": {"flops": "FLOPs", "s": "s"}[unit],
+                "general": row["general_accuracy"], "general_before": row["general_accuracy_before"],
             }
             for row in found
         ]  # fmt: skip
@@ -198,14 +246,16 @@ class Verdicts:
             return f"{said} That is not surely above the {100 * guess:.0f} % that guessing gives: these data recommend nothing. Ask more questions, or try a larger model."
         if len(level) > 1:
             rivals = "; ".join(f"{m['method']} {_say(m['accuracy'])} (difference {_points(self.gap(best, m))})" for m in level[1:])
-            said += (
-                f" The data cannot tell it from {rivals}. Of these, {self.recommended['method']} costs least a question ({_cost(self.recommended, 'each')})."
-            )
+            said += f" The data cannot tell it from {rivals}. Of these, {self.recommended['method']} costs least a question ({cost(self.recommended, 'each')})."
         else:
             second = max((m for m in self.eligible if m is not best), key=lambda m: m["accuracy"].mean, default=None)
             said += f" The next, {second['method']}, has {_say(second['accuracy'])} (difference {_points(self.gap(best, second))})." if second else ""
-            said += f" It costs {_cost(best, 'once')} once and {_cost(best, 'each')} a question."
-        for row in self.break_evens():
+            said += f" It costs {cost(best, 'once')} once and {cost(best, 'each')} a question."
+        if (chosen := self.recommended)["once"] and chosen["general"] is not None:
+            said += f" {chosen['method'].capitalize()} left {kept(chosen)} of general questions right (before and after training)."
+        for row in self.break_evens():  # all of them are in `to_dict`
+            if row["method"] != chosen["method"] or best is not chosen and row["cheaper_than"] != best["method"]:
+                continue
             said += f" From {row['from_questions']:,} questions on, {row['method']} is cheaper than {row['cheaper_than']}."
         ceiling = max((m for m in self.methods if m["asking"] == CEILING), key=lambda m: m["accuracy"].mean, default=None)
         said += f" With a perfect memory (an oracle): {_say(ceiling['accuracy'])}." if ceiling else ""
@@ -235,11 +285,11 @@ class Verdicts:
 def costs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     """Methods with what they cost, for the terminal."""
     table = Table(title="what it costs", title_justify="left")
-    for name in ("method", "all kinds", "once", "a question"):
+    for name in ("method", "all kinds", "once", "a question", "general"):
         table.add_column(name, justify="left" if name == "method" else "right")
     for row in rows:
         shown = percent(row["accuracy"].mean, row["accuracy"].low, row["accuracy"].high)
-        table.add_row(row["method"] + " (ceiling)" * (row["asking"] == CEILING), shown, _cost(row, "once"), _cost(row, "each"))
+        table.add_row(row["method"] + " (ceiling)" * (row["asking"] == CEILING), shown, cost(row, "once"), cost(row, "each"), kept(row))
     return table
 
 
@@ -251,5 +301,13 @@ def _points(found: Estimate) -> str:
     return f"{100 * found.mean:+.0f} points [{100 * found.low:+.0f}, {100 * found.high:+.0f}]"
 
 
-def _cost(method: Mapping[str, Any], name: str) -> str:
+def kept(method: Mapping[str, Any]) -> str:
+    """General questions right: before training and after it; the one number where nothing was trained, nothing where it is not known."""
+    before, after = method["general_before"], method["general"]
+    if after is None:
+        return ""
+    return f"{100 * after:.0f} %" if not method["once"] else f"{100 * before:.0f} -> {100 * after:.0f} %"
+
+
+def cost(method: Mapping[str, Any], name: str) -> str:
     return f"{method[name]:.2g} {method['unit']}"

@@ -1,7 +1,8 @@
 """Questions about a folder's passages, written by a model or an endpoint: JSON lines for `--questions`, for people to read and mend before they are asked.
 
 What a model writes is kept only where it can be checked without one: the answer stands in its passage word for word and is short, the question does not hold it,
-names something of the passage, and is not nearly the same as one before. Which wording is crooked no rule can tell, so the file is meant to be read.
+asks for such an answer (a time after "when", a number after "how many", never yes or no), names something of the passage, and is not nearly the same as one before.
+Which wording is crooked no rule can tell, so the file is meant to be read.
 """
 
 import json
@@ -23,6 +24,11 @@ MOST_WORDS = 12
 UNREAD = "no question with 'Answer:' after it"
 ALIKE = 0.8
 """Two questions that share this much of their words (Jaccard) are nearly the same."""
+_NUMBERS = "one two three four five six seven eight nine ten eleven twelve thirteen fifteen twenty thirty forty fifty sixty seventy eighty ninety hundred thousand million".split()
+_TIMES = "january february march april may june july august september october november december spring summer autumn winter".split()
+_TIMES += "monday tuesday wednesday thursday friday saturday sunday century year years day days month months week weeks morning evening night noon midnight dawn dusk".split()
+_HELPING = "is are was were do does did has have had can could will would should may must".split()
+_MEASURES = "many much old long tall high far deep wide large heavy often".split()
 
 
 @dataclass(frozen=True)
@@ -88,10 +94,25 @@ def fault(question: str, answer: str, passage: str, before: Sequence[Mapping[str
         return "answer that does not stand in the passage"
     if _within(right, asked):
         return "question that holds its answer"
+    if why := _unfit(asked, right):
+        return why
     if not {w for w in asked if len(w) > 3} & {w for w in told if len(w) > 3}:
         return "question that names nothing of the passage"
     if any(_alike(asked, words(line["prompt"])) >= ALIKE for line in before):
         return "nearly the same as another question"
+    return ""
+
+
+def _unfit(asked: Sequence[str], right: Sequence[str]) -> str:
+    """Why these words are no answer to an English question that begins like this, or nothing."""
+    first, second, *_ = (*asked, "", "")
+    digits = any(c.isdigit() for word in right for c in word)
+    if first in _HELPING:
+        return "question to be answered yes or no"
+    if first == "when" and not digits and not {part for word in right for part in word.split("-")} & {*_TIMES, *_NUMBERS}:
+        return "answer that tells no time, to a question that asks when"
+    if first == "how" and second in _MEASURES and not digits and not {part for word in right for part in word.split("-")} & {*_NUMBERS, *_TIMES}:
+        return "answer that holds no number, to a question that asks how many"
     return ""
 
 

@@ -5,7 +5,7 @@ chats as a quotation that gives no orders (`test_time/quoted`). The memory is re
 """
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -95,8 +95,13 @@ class Taught:
         assert isinstance(whole, Reply), "a stream ends with its reply"
         return whole
 
-    def stream(self, messages: Sequence[Mapping[str, Any]], *, max_tokens: int, temperature: float = 0.0, seed: int = 0) -> Iterator[str | Reply]:
-        """The answer piece by piece as it is written, and at last the whole `Reply`. What is thought is in the reply only."""
+    def stream(
+        self, messages: Sequence[Mapping[str, Any]], *, max_tokens: int, temperature: float = 0.0, seed: int = 0, enough: Callable[[], bool] = lambda: False
+    ) -> Iterator[str | Reply]:
+        """The answer piece by piece as it is written, and at last the whole `Reply`. What is thought is in the reply only.
+
+        `enough` is asked after each token: once it is true the writing ends, and the Reply is of what is written so far, with finish_reason length.
+        """
         turns = read_turns(messages)
         with self._turn:
             prompt, sources = self._asked(turns, max_tokens)
@@ -114,6 +119,8 @@ class Taught:
                     if len(text) > len(said) and text.startswith(said):
                         yield text[len(said) :]
                         said = text
+                    if enough():
+                        break
                 read = self._size(prompt) or self.model.meter.get("ask").tokens - before - written.tokens
         if written.verdict == Verdict.FAILED:
             raise UserError(f"the model gave no answer: {written.text}")

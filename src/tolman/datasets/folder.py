@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from tolman.core.component import Component
+from tolman.core.component import Added, Component
 from tolman.core.data import Corpus, Document, Kind, Question
 from tolman.core.errors import UserError
 from tolman.core.leaks import find_leaks
@@ -22,6 +22,7 @@ from tolman.datasets._folder_names import Names
 from tolman.datasets._folder_own import read_questions
 from tolman.datasets._folder_passages import Passage, is_english, passages
 from tolman.datasets._folder_read import Reading, digest, files, read
+from tolman.datasets._folder_sample import sampled
 
 SAMPLE = Path(__file__).parent / "_folder_sample"
 
@@ -41,6 +42,8 @@ class Folder(Component):
     """At most so many facts are asked about, chosen at random."""
     practice_share: float = Field(default=0.25, ge=0, lt=1)
     """Share of the facts whose questions are set aside for practice; no fact is asked in both."""
+    per_kind: int | None = Added(None, ge=1)
+    """At most so many test questions of each kind, chosen at random but about the same facts; None: all."""
 
     scales: ClassVar[dict[str, dict[str, Any]]] = {"quick": {"asked": 300}}
 
@@ -56,9 +59,12 @@ class Folder(Component):
         asked = self._own(found, documents, seed) if self.questions else self._built(found, documents, seed)
         if not any(q.split == "test" for q in asked.questions):
             raise UserError(self._nothing(found, asked))
+        built = len([q for q in asked.questions if q.split == "test"])
+        if self.per_kind:
+            asked.questions = sampled(asked.questions, self.per_kind, seed)
         kinds = kinds_asked({name: _about(name) for name in dict.fromkeys(q.kind for q in asked.questions if q.split == "test")}, asked.questions)
         questions = tuple(q for q in asked.questions if q.kind in kinds)
-        return Corpus(documents, questions, _standing(kinds, questions), tuple(asked.forbidden), self._facts(reading, found, asked))
+        return Corpus(documents, questions, _standing(kinds, questions), tuple(asked.forbidden), self._facts(reading, found, asked) | {"questions": built})
 
     def read(self) -> tuple[Reading, list[Passage]]:
         """The folder as it was read, and its passages. Raises UserError naming what was found where no text was."""
@@ -119,13 +125,13 @@ class Folder(Component):
     def _facts(self, reading: Reading, found: Sequence[Passage], asked: Asked) -> dict[str, Any]:
         """What is known about the corpus: how much of the documents is asked about, what was left out and why, what each question stands beside."""
         file_of = {p.id: p.file for p in found}
-        used = {id for q in asked.questions for id in q.support}
+        used, ids = {id for q in asked.questions for id in q.support}, {q.id for q in asked.questions}
         return {
             "files": len(reading.sources), "files_asked": len({file_of[id] for id in used}), "passages": len(found), "passages_asked": len(used),
             "sentences": sum(len(p.sentences) for p in found), "words": sum(s.words for s in reading.sources),
             "clusters": len({q.cluster for q in asked.questions}), "left_out": {why: n for why, n in asked.left_out.items() if n},
-            "problems": [str(p) for p in reading.problems], "beside": asked.beside,
-            "places": asked.places,
+            "problems": [str(p) for p in reading.problems],
+            "beside": {id: beside for id, beside in asked.beside.items() if id in ids and ids.issuperset(beside)}, "places": asked.places,
         }  # fmt: skip
 
     def _nothing(self, found: Sequence[Passage], asked: Asked) -> str:

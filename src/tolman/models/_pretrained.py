@@ -59,6 +59,8 @@ def config(path: str) -> Any:
 
         try:
             if path == EMBEDDED and not Path(path).exists():
+                if (_dequantised() / "config.json").is_file():  # appeared whole; 5 s less than the GGUF file, which holds everything else too
+                    return AutoConfig.from_pretrained(str(_dequantised()), trust_remote_code=False)
                 gguf = _gguf()
                 return AutoConfig.from_pretrained(gguf.parent, gguf_file=gguf.name, trust_remote_code=False)
             return AutoConfig.from_pretrained(str(Path(path).expanduser()) if Path(path).expanduser().exists() else path, trust_remote_code=False)
@@ -79,10 +81,14 @@ def parameter_count(path: str) -> int | None:
 
 def embedded() -> Path:
     """The embedded model as a folder of safetensors. The first time it is dequantised from the package's GGUF file (15 s); from then on it is read from the cache (1 s)."""
-    folder = cache_folder() / f"{EMBEDDED}-{_SHA256[:12]}"
+    folder = _dequantised()
     if not _is_whole(folder):
         _dequantise(_gguf(), folder)
     return folder
+
+
+def _dequantised() -> Path:
+    return cache_folder() / f"{EMBEDDED}-{_SHA256[:12]}"
 
 
 def cache_folder() -> Path:
