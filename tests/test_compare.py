@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from tolman.app import compare
 from tolman.app.compare import CEILING, Comparison, Verdicts, askings, costs_table, prepare, trainings
 from tolman.cli import app
 from tolman.cli_parts import asked_per_kind
@@ -77,10 +78,18 @@ def test_where_the_data_cannot_tell_it_says_so_and_names_the_break_even(tmp_path
     said = found.recommendation()
     for part in (
         "The data cannot tell it from reading, closed book 80 %",
-        "Of these, trained, closed book costs least a question (5 FLOPs)",
+        "Of those within 5 points of it, trained, closed book costs least a question (5 FLOPs)",
         "From 40 questions on, trained, closed book",
     ):
         assert part in said, (part, said)
+
+
+def test_a_cheaper_question_is_not_worth_more_than_a_few_answers(tmp_path, monkeypatch):
+    """Though the data cannot tell the two apart."""
+    monkeypatch.setattr(compare, "NEAR", 0.01)
+    found = priced(verdicts(tmp_path, cheap=0.80, good=0.82), cheap=(0, 1), good=(0, 30))
+    assert len(found.level) == 2 and found.recommended == found.best and found.best["training"] == "good"
+    assert "None of these is within 1 points of it: it is recommended." in found.recommendation()
 
 
 def test_what_guessing_could_do_recommends_nothing(tmp_path):

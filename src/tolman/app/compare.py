@@ -55,6 +55,8 @@ FOUND = 3
 """Passages that a memory is asked for, where the model's context holds them."""
 TOKENS_A_WORD = 1.5
 """For deciding what fits; English takes 1.2 to 1.4 tokens a word."""
+NEAR = 0.05
+"""So much less accuracy than the best may be given away for a cheaper question, where the data cannot tell the two apart anyway."""
 ROOM_TOKENS = 96
 """Kept free for the question, the template and the answer."""
 
@@ -225,8 +227,13 @@ class Verdicts:
 
     @cached_property
     def recommended(self) -> dict[str, Any] | None:
-        """Of the methods that the data cannot tell from the best, the one that costs least a question; None where the best may be guessing."""
-        return min(self.level, key=lambda m: (m["each"], m["once"])) if self.best["accuracy"].low > self._chance() else None
+        """Of the methods that the data cannot tell from the best and that are NEAR it, the one that costs least a question; None where the best may be guessing."""
+        return min(self.near, key=lambda m: (m["each"], m["once"])) if self.best["accuracy"].low > self._chance() else None
+
+    @property
+    def near(self) -> list[dict[str, Any]]:
+        """Those of `level` that answered nearly as much: with few questions even a method that answered a third of what the best did is level."""
+        return [m for m in self.level if m["accuracy"].mean >= self.best["accuracy"].mean - NEAR]
 
     def break_evens(self) -> Iterator[dict[str, Any]]:
         """For each pair of methods on the best level, one of which costs less once and the other less a question: from how many questions on the latter is cheaper."""
@@ -246,7 +253,12 @@ class Verdicts:
             return f"{said} That is not surely above the {100 * guess:.0f} % that guessing gives: these data recommend nothing. Ask more questions, or try a larger model."
         if len(level) > 1:
             rivals = "; ".join(f"{m['method']} {_say(m['accuracy'])} (difference {_points(self.gap(best, m))})" for m in level[1:])
-            said += f" The data cannot tell it from {rivals}. Of these, {self.recommended['method']} costs least a question ({cost(self.recommended, 'each')})."
+            said += f" The data cannot tell it from {rivals}."
+            points = f"within {100 * NEAR:.0f} points of it"
+            if len(self.near) > 1:
+                said += f" Of those {points}, {self.recommended['method']} costs least a question ({cost(self.recommended, 'each')})."
+            else:
+                said += f" None of these is {points}: it is recommended."
         else:
             second = max((m for m in self.eligible if m is not best), key=lambda m: m["accuracy"].mean, default=None)
             said += f" The next, {second['method']}, has {_say(second['accuracy'])} (difference {_points(self.gap(best, second))})." if second else ""

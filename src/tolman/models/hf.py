@@ -29,8 +29,7 @@ from tolman.models._sizes import Sizes, kept_bytes
 from tolman.models._template import Template
 
 WRITE_TOKENS, FEW_TOKENS = 8192, 2048
-"""Tokens, prompts and answers together, of the texts that are written side by side: fewer where answers are so short that reading the prompts, blind to one another
-as they are, takes most of the time."""
+"""Tokens of the texts written side by side; fewer where answers are short: prompts are blind to one another, and reading them takes most of the time."""
 
 
 class Hf(Component):
@@ -299,8 +298,7 @@ class HfModel:
         stems = [ids[:-1] for ids in own]
         start = common_prefix(stems) if stems else 0
         reader.extend_prefix(stems[0][:start] if stems else [])
-        room = 1 + samples * max_tokens
-        for group in groups(stems, [room] * len(own), min(WRITE_TOKENS, max(FEW_TOKENS, 64 * room))):
+        for group in groups(stems, [1 + samples * max_tokens] * len(own), min(WRITE_TOKENS, max(FEW_TOKENS, 64 * (1 + samples * max_tokens)))):
             prefix = common_prefix([stems[i] for i in group])
             reader.extend_prefix(stems[group[0]][start:prefix])
             draws = [generator(seed, "hf", texts[i], n) for i in group for n in range(samples)] if temperature else []
