@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tolman.cli import main
+
 SMALL = [
     "dataset.entities=12", "dataset.relations=2", "dataset.held_out=4", "dataset.episode_count=40", "dataset.asked=4", "dataset.options=4",
     "dataset.episode_facts=3", "dataset.copies=1", "model.width=16", "model.heads=1", "model.kv_heads=1", "model.hidden=16", "model.layers=1",
@@ -102,9 +104,21 @@ def test_dry_run_lists_trainings_with_time_and_memory_and_runs_nothing(tmp_path:
         (["claims", "C36", "--quick"], "no study decides C36 yet"),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_code_2(arguments: list[str], says: str, tmp_path: Path) -> None:
-    done = tolman(*arguments, cwd=tmp_path)
-    assert done.returncode == 2 and says in done.stderr and len(done.stderr.strip().splitlines()) == 1, done.stderr
+def test_bad_input_is_one_sentence_and_exit_code_2(
+    arguments: list[str], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["tolman", *arguments])
+    monkeypatch.setenv("COLUMNS", "200")
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and says in said and len(said.strip().splitlines()) == 1, said
+
+
+def test_bad_input_ends_the_process_so() -> None:
+    done = tolman("run", "reversls")
+    assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1 and "did you mean 'reversals'?" in done.stderr
 
 
 def test_claims_prints_the_whole_ledger_and_decides_from_records(finished: tuple[Path, list[dict]]) -> None:

@@ -11,6 +11,7 @@ from types import ModuleType
 
 import pytest
 
+from tolman.cli import main
 from tolman.core.data import Prompt
 from tolman.testing import check_dataset
 
@@ -38,13 +39,17 @@ def test_generated_parts_are_those_of_the_committed_records() -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_every_command_of_the_readme_works(command: list[str], tmp_path: Path) -> None:
+def test_every_command_of_the_readme_works(command: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """`run` is only planned (--dry-run): running it is what `make quickstart` and the records are for."""
     for folder in ("results", "examples"):
         (tmp_path / folder).symlink_to(ROOT / folder)
     dry = ["--dry-run"] if command[1] == "run" and "--dry-run" not in command else []
-    done = python("-c", "from tolman.cli import main; main()", *command[1:], *dry, cwd=tmp_path)
-    assert done.returncode == 0 and done.stdout.strip(), done.stderr
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [*command, *dry])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr()
+    assert not ended.value.code and said.out.strip(), said.err
 
 
 def test_the_readmes_python_runs_and_prints_what_it_shows(tmp_path: Path) -> None:
