@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from test_taught import ASK, TEXTS, taught
 from tolman.app import _again, _directory, remember, teach
 from tolman.app._lesson import base
+from tolman.app.compare import PER_KIND
 from tolman.app.taught import NOTHING, Taught
 from tolman.cli import app
 from tolman.core.errors import UserError
@@ -82,7 +83,7 @@ def test_the_recommended_method_is_taught_and_the_directory_says_all_of_it(docs,
     assert {p.relative_to(out / "documents").as_posix(): p.read_text() for p in (out / "documents").rglob("*.md")} == TEXTS
     assert about["test_time"]["retriever"]["is"] == "memory/episodic" and about["format"] == 1 and about["trains"] is False
     again_asked = Folder(path=out / "documents", questions=out / "questions.jsonl").build(0)
-    built = Folder(path=docs).build(0)
+    built = Folder(path=docs, per_kind=PER_KIND).build(0)
     assert [(q.prompt, q.answers, q.split, q.support) for q in again_asked.asked(["recall"])] == [
         (q.prompt, q.answers, q.split, q.support) for q in built.asked(["recall"])
     ]
