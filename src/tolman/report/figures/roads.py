@@ -38,7 +38,7 @@ def rows(frames: Frames) -> pl.DataFrame:
     if not len(table) or not (table["generate_tokens"] > 0).any() or not (table["test_time"] == "test_time/thinking").any():
         return pl.DataFrame(schema=COLUMNS)
     table = table.with_columns(once=pl.col("train_flops") + pl.col("generate_flops"), shown=pl.col("condition").is_in(list(shown)))
-    least = table["once"].min()
+    least = min(table["once"].to_list())
     rival = min(table.filter(pl.col("shown") & (pl.col("once") == least))["ask_flops"].to_list(), default=math.nan)
     items = frames.items.partition_by("condition", as_dict=True)
     out = []
