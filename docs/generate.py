@@ -63,7 +63,7 @@ def comparison(run: str) -> str:
     """What `tolman compare` found on a folder of documents: a Markdown table of methods, and the recommendation."""
     from tolman.app.compare import CEILING, Verdicts, cost, kept
     from tolman.report.summary import estimates
-    from tolman.report.terminal import span
+    from tolman.report.terminal import percent, span
     from tolman.run.frames import Frames
     from tolman.run.plan import read_plan
 
@@ -75,7 +75,7 @@ def comparison(run: str) -> str:
     for m in found.methods:
         mine = {r["kind"]: f"{100 * r['mean']:.0f}" for r in rows if (r["training"], r["asking"]) == (m["training"], m["asking"])}
         name = m["method"] + " (ceiling)" * (m["asking"] == CEILING)
-        all_ = f"{100 * m['accuracy'].mean:.0f} [{100 * m['accuracy'].low:.0f}, {100 * m['accuracy'].high:.0f}]"
+        all_ = percent(m["accuracy"].mean, m["accuracy"].low, m["accuracy"].high)
         lines.append(f"| {name} | " + " | ".join(mine[k] for k in kinds) + f" | {all_} | {cost(m, 'once')} | {cost(m, 'each')} | {kept(m)} |")
     lines.append(f"\nPer cent correct [95 % interval clustered on facts]; general: general questions right, before and after training. {plan['sample']}")
     cells = frames.cells

@@ -18,6 +18,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tolman.app._expected import TOKENS_A_WORD
 from tolman.core.component import Component
 from tolman.core.data import Corpus
 from tolman.core.discovery import component, from_config, names
@@ -113,7 +114,7 @@ def prepare(docs: Path, model: str, *, questions: Path | None, scoring: str, set
 def expected(plan: Plan, corpus: Corpus) -> dict[str, Any]:
     """What an audit will ask, and about how much will be read: tokens taken as 1.3 a word, seconds from this machine's speed (None: the model does not say)."""
     prompts = [p for cell in plan.cells for p in cell.test_time.prompts(None, corpus, corpus.asked(), seed=0)]  # type: ignore[attr-defined]
-    tokens = round(1.3 * sum(len(text.split()) for p in prompts for text in (*p.documents, p.question)))
+    tokens = round(TOKENS_A_WORD * sum(len(text.split()) for p in prompts for text in (*p.documents, p.question)))
     weights = parameters(plan.cells[0].model)
     seconds = 2 * weights * tokens / (peak_flops() * SHARE_OF_PEAK) if weights else None
     return {"questions": len(corpus.asked()), "prompts": len(prompts), "tokens": tokens, "seconds": seconds, "finished": not plan.unfinished()}

@@ -106,12 +106,13 @@ def fault(question: str, answer: str, passage: str, before: Sequence[Mapping[str
 def _unfit(asked: Sequence[str], right: Sequence[str]) -> str:
     """Why these words are no answer to an English question that begins like this, or nothing."""
     first, second, *_ = (*asked, "", "")
-    digits = any(c.isdigit() for word in right for c in word)
+    parts = {part for word in right for part in word.split("-")}
+    counts = any(c.isdigit() for part in parts for c in part) or bool(parts & {*_TIMES, *_NUMBERS})
     if first in _HELPING:
         return "question to be answered yes or no"
-    if first == "when" and not digits and not {part for word in right for part in word.split("-")} & {*_TIMES, *_NUMBERS}:
+    if first == "when" and not counts:
         return "answer that tells no time, to a question that asks when"
-    if first == "how" and second in _MEASURES and not digits and not {part for word in right for part in word.split("-")} & {*_NUMBERS, *_TIMES}:
+    if first == "how" and second in _MEASURES and not counts:
         return "answer that holds no number, to a question that asks how many"
     return ""
 

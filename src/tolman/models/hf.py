@@ -298,7 +298,7 @@ class HfModel:
         stems = [ids[:-1] for ids in own]
         start = common_prefix(stems) if stems else 0
         reader.extend_prefix(stems[0][:start] if stems else [])
-        for group in groups(stems, [1 + samples * max_tokens] * len(own), min(WRITE_TOKENS, max(FEW_TOKENS, 64 * (1 + samples * max_tokens)))):
+        for group in groups(stems, [room := 1 + samples * max_tokens] * len(own), min(WRITE_TOKENS, max(FEW_TOKENS, 64 * room))):
             prefix = common_prefix([stems[i] for i in group])
             reader.extend_prefix(stems[group[0]][start:prefix])
             draws = [generator(seed, "hf", texts[i], n) for i in group for n in range(samples)] if temperature else []

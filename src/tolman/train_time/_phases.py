@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from tolman.core.data import Corpus
 from tolman.core.protocols import Checkpoints, TrainableModel, Watch
 
 if TYPE_CHECKING:
@@ -31,6 +32,16 @@ class Phase:
 
     def keep(self, name: str, value: Any, documents: Sequence[Mapping[str, Any]] = ()) -> None:
         self.watch.keep(name, value, documents)
+
+
+def after(first: Any, name: str, total: int, model: TrainableModel, corpus: Corpus, *, seed: int, checkpoints: Checkpoints, watch: Watch) -> Any:  # noqa: PLR0913
+    """Train `first` as the phase `name`, unless a checkpoint is beyond it; the state from which the next phase goes on (None: from its beginning)."""
+    state = checkpoints.load()
+    if state is not None and state["phase"] != name:
+        return state
+    phase = Phase(name, checkpoints, watch, state=state, before=0, total=total)
+    first.train(model, corpus, seed=seed, checkpoints=phase, watch=phase)
+    return None
 
 
 def weights(model: TrainableModel) -> "dict[str, torch.Tensor]":

@@ -12,7 +12,7 @@ from tolman.core.packing import Example, Stream
 from tolman.core.protocols import Checkpoints, TrainableModel, Watch
 from tolman.core.seeds import derive
 from tolman.train_time import _general
-from tolman.train_time._phases import Phase
+from tolman.train_time._phases import Phase, after
 from tolman.train_time.finetune import Finetune
 
 
@@ -43,11 +43,7 @@ class Practice(Finetune):
         if self.first is None:
             super().train(model, corpus, seed=seed, checkpoints=checkpoints, watch=watch)
             return
-        state = checkpoints.load()
-        if state is None or state["phase"] == "first":
-            phase = Phase("first", checkpoints, watch, state=state, before=0, total=self._before + self.steps)
-            self.first.train(model, corpus, seed=seed, checkpoints=phase, watch=phase)  # type: ignore[attr-defined]
-            state = None
+        state = after(self.first, "first", self._before + self.steps, model, corpus, seed=seed, checkpoints=checkpoints, watch=watch)
         self._then(state, model, corpus, seed=seed, checkpoints=checkpoints, watch=watch)
 
     def go_on(self, model: TrainableModel, corpus: Corpus, *, seed: int, checkpoints: Checkpoints, watch: Watch) -> None:

@@ -25,7 +25,7 @@ from tolman.core.thinking import Puzzle, recalled, statements
 from tolman.train_time._advantages import ADVANTAGES, kl_nats, policy_weights
 from tolman.train_time._lora import Masters, with_lora
 from tolman.train_time._parallel import Team
-from tolman.train_time._phases import Phase, restore, wearing, weights
+from tolman.train_time._phases import Phase, after, restore, wearing, weights
 from tolman.train_time._rollouts import Sampled
 
 REPLAYED = 2000
@@ -93,11 +93,7 @@ class RecallRL(Component):
     def train(self, model: TrainableModel, corpus: Corpus, *, seed: int, checkpoints: Checkpoints, watch: Watch) -> None:
         """Change `model` in place. A run that goes on from a checkpoint ends with the same weights to the bit as one never interrupted."""
         self.practice(corpus)  # complains before anything is trained
-        state = checkpoints.load()
-        if state is None or state["phase"] == "knowledge":
-            phase = self.phase("knowledge", checkpoints, watch, state)
-            self.first.train(model, corpus, seed=seed, checkpoints=phase, watch=phase)  # type: ignore[attr-defined]
-            state = None
+        state = after(self.first, "knowledge", self._before("practice") + self.steps, model, corpus, seed=seed, checkpoints=checkpoints, watch=watch)
         self._go_on(state, model, corpus, seed=seed, checkpoints=checkpoints, watch=watch)
 
     def go_on(self, model: TrainableModel, corpus: Corpus, *, seed: int, checkpoints: Checkpoints, watch: Watch) -> None:
@@ -116,11 +112,12 @@ class RecallRL(Component):
         return self.thinking is not None and self.bootstrap_traces > 0 and self.bootstrap_steps > 0
 
     def phase(self, name: str, checkpoints: Checkpoints, watch: Watch, state: Any) -> Phase:
-        """One of the three, its steps counted on from those of the phases before it."""
-        known = getattr(self.first, "steps", 0)
-        shown = known + (self.bootstrap_steps if self.imitates else 0)
-        before = {"knowledge": 0, "bootstrap": known, "practice": shown}[name]
-        return Phase(name, checkpoints, watch, state=state, before=before, total=shown + self.steps)
+        """`bootstrap` or `practice`, its steps counted on from those of the phases before it."""
+        return Phase(name, checkpoints, watch, state=state, before=self._before(name), total=self._before("practice") + self.steps)
+
+    def _before(self, name: str) -> int:
+        """Steps of the phases before this one."""
+        return getattr(self.first, "steps", 0) + (self.bootstrap_steps if name == "practice" and self.imitates else 0)
 
     def practice(self, corpus: Corpus) -> tuple[Question, ...]:
         """The practice questions. Raises UserError where there are none, or where they share a cluster with the test."""
