@@ -16,6 +16,7 @@ from tolman.report import _theme
 from tolman.report.figures import break_even, roads
 from tolman.report.summary import open_book
 from tolman.run.cell import override
+from tolman.run.frames import Frames
 from tolman.run.plan import Plan
 from tolman.run.ranks import beginnings
 from tolman.run.store import Store
@@ -131,6 +132,9 @@ def test_every_road_is_named_and_drawn_once_for_each_kind_and_set():
 
 def test_a_study_of_fewer_roads_has_no_such_figure():
     assert roads.rows(build()).is_empty() and roads.rows(written()).is_empty()
+    frames = travelled()
+    one_set = frames.items.filter(~pl.col("kind").str.starts_with(roads.OTHER))
+    assert roads.rows(Frames(frames.cells, one_set, frames.trainings)).is_empty(), "with one set its words about two would be false"
 
 
 def test_what_thinks_without_documents_is_no_retrieval():

@@ -31,11 +31,13 @@ WIDTH_PX, COST_PX, LINE_PX = 128, 92, 24
 
 
 def rows(frames: Frames) -> pl.DataFrame:
-    """One row per road, kind and set, of a study in which a model was trained on what it had written and one thinks: accuracy with its interval; `once` and `each`, FLOPs
+    """One row per road, kind and set, of a study of two sets in which one model was trained on what it wrote and one thinks: accuracy with its interval; `once` and `each`, FLOPs
     of training and of a question; `pays_off`, for a road without documents whose training cost more than the cheapest: after how many questions it has cost less than the
     cheapest road with documents of the cheapest training (infinite: never; nan: for other roads)."""
     table, shown = conditions(frames), open_book(frames)
     if not len(table) or not (table["generate_tokens"] > 0).any() or not (table["test_time"] == "test_time/thinking").any():
+        return pl.DataFrame(schema=COLUMNS)
+    if not frames.items["kind"].str.starts_with(OTHER).any():  # one set of facts: nothing to carry over to
         return pl.DataFrame(schema=COLUMNS)
     table = table.with_columns(once=pl.col("train_flops") + pl.col("generate_flops"), shown=pl.col("condition").is_in(list(shown)))
     least = min(table["once"].to_list())
