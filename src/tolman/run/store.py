@@ -116,7 +116,7 @@ class Store:
 
     def set_aside(self, key: str, why: str) -> None:
         """Move what is under `key` to STORE/aside and warn."""
-        to = f"aside/{PurePosixPath(key).name}.{datetime.now(UTC):%Y%m%dT%H%M%S}.{uuid.uuid4().hex[:4]}"
+        to = f"aside/{PurePosixPath(key).name}.{datetime.now(UTC):%Y%m%dT%H%M%S}.{uuid.uuid4().hex[:12]}"
         try:
             self.place.move(key, to)
         except FileNotFoundError:  # another process found it damaged too, and was quicker
