@@ -6,6 +6,8 @@ species. The amount of explicit data about individuals rises, and an oracle's me
 
 from collections.abc import Sequence
 
+import polars as pl
+
 from tolman.datasets.co_occurrence import CoOccurrence
 from tolman.run.cell import Cell
 from tolman.run.frames import Frames
@@ -53,7 +55,7 @@ def c13(frames: Frames) -> Outcome:
     retrieval repairs at once (>= .8)."""
     none, top = {"training": label(0)}, {"training": most(frames)}
     apart = share(frames, "agree", **none), share(frames, "mislead", **none)
-    dose = difference(select(frames, kind="mislead", asking=CLOSED, **top), select(frames, kind="mislead", asking=CLOSED, **none))
+    dose = difference(*(by_species(select(frames, kind="mislead", asking=CLOSED, **told)) for told in (top, none)), on=("seed", "cluster"))
     retrieved = difference(select(frames, kind="mislead", asking=ORACLE, **none), select(frames, kind="mislead", asking=CLOSED, **none))
     return Outcome(
         (
@@ -65,6 +67,11 @@ def c13(frames: Frames) -> Outcome:
             at_least("mislead, retrieved", share(frames, "mislead", ORACLE, **none), 0.8),
         )
     )
+
+
+def by_species(items: pl.DataFrame) -> pl.DataFrame:
+    """Share correct of each species: with another dose other individuals of it are asked about."""
+    return items.group_by("seed", "cluster", maintain_order=True).agg(pl.col("correct").mean())
 
 
 claims = {"C13": c13}
