@@ -135,6 +135,15 @@ def test_every_objective_resumes_to_the_bit(objective, corpus):
     check_resume(objective, method, spec, corpus, weights(model), planned=16)
 
 
+def test_training_with_copying_resumes_to_the_bit_and_reads_no_more_tokens(corpus):
+    method = Pretrain(copying_share=0.5, steps=16, batch_tokens=128)
+    model = SMALL.create(corpus, seed=0)
+    method.train(model, corpus, seed=0, checkpoints=MemoryCheckpoints(), watch=Silent())
+    check_resume("copying", method, SMALL, corpus, weights(model), planned=16)
+    streams, share = method.streams(model, {role: model.examples([d for d in corpus.documents if d.role == role]) for role in ("experience", "exercise")}, 0)
+    assert set(share) == set(streams) >= {"copying"} and sum(share.values()) == pytest.approx(1) and share["copying"] == 0.5
+
+
 @pytest.mark.parametrize(("objective", "spec"), [("masked", SMALL), ("next_token", BOTH_WAYS)])
 def test_masks_and_bidirectional_attention_need_each_other(objective, spec, corpus):
     with pytest.raises(UserError, match="need each other"):

@@ -10,7 +10,7 @@ from tolman.datasets.mazes import Mazes
 from tolman.run.cell import Cell
 from tolman.run.frames import Frames
 from tolman.scoring.rollout import Rollout
-from tolman.studies._benchmark import ORACLE, asked, rescued, say, share
+from tolman.studies._benchmark import ORACLE, asked, rescued, say, share, with_copying
 from tolman.studies._study import Outcome, at_least, at_most, difference, select, surely_above
 
 scales = {"quick": 1, "small": 3}
@@ -21,8 +21,8 @@ _KINDS = ("trained_goal", "latent_goal", "latent_joined")
 
 def cells(scale: str, seeds: Sequence[int]) -> list[Cell]:
     """One training, walking closed book and with past episodes of the maze in context."""
-    steps = 1000 if scale == "quick" else 2000
-    return [c for seed in seeds for c in asked(Mazes.at("quick"), seed, _KINDS, training=FRESH, steps=steps, scoring=Rollout(), watched=2)]
+    steps = 1000 if scale == "quick" else 1400
+    return with_copying([c for seed in seeds for c in asked(Mazes.at("quick"), seed, _KINDS, training=FRESH, steps=steps, scoring=Rollout(), watched=2)])
 
 
 def headline(frames: Frames) -> str:

@@ -4,6 +4,7 @@ Measured on the reversal world (LOG.md): Muon reaches recall of all facts in abo
 """
 
 import math
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any, ClassVar, Literal
 
@@ -11,12 +12,13 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from tolman.core.component import Component
+from tolman.core.component import Added, Component
 from tolman.core.data import Corpus, Document
 from tolman.core.errors import UserError
 from tolman.core.packing import Example, Stream, pack
 from tolman.core.protocols import Checkpoints, TrainableModel, Watch
 from tolman.core.seeds import rng
+from tolman.train_time._copying import LONGEST, Copying, words_of
 from tolman.train_time._muon import Muon
 from tolman.train_time._objectives import backwards, masked, masked_copies
 from tolman.train_time._parallel import Team
@@ -40,6 +42,8 @@ class Pretrain(Component):
     """Tokens of documents in one step."""
     exercise_share: float = Field(default=0.65, ge=0, le=1)
     """Share of each batch's tokens that come from exercises (in-context sequences), where the corpus has any."""
+    copying_share: float = Added(0.0, ge=0, lt=1)
+    """Share of each batch's tokens that are random words to be copied from earlier in the sequence (`_copying`): what every use of the context rests on."""
     matrix_lr: float = Field(default=0.01, gt=0)
     """Peak learning rate of Muon. The scales take .006, with which in-context use begins sooner than with .01 or .004 (LOG.md)."""
     lr: float = Field(default=0.01, gt=0)
@@ -65,14 +69,11 @@ class Pretrain(Component):
         pools = {role: model.examples(self.documents(corpus, role)) for role in ("experience", "exercise")}
         if (self.objective == "masked") == model.causal:
             raise UserError("objective = masked and a bidirectional model need each other: set model.attention=bidirectional, or another train_time.objective")
-        share = {"experience": 1 - self.exercise_share, "exercise": self.exercise_share}
-        streams = {role: Stream(pool, seed, role) for role, pool in pools.items() if pool and share[role] > 0}
-        if not streams:
-            why = ", for exercise_share = 1 and the corpus has no exercises" if pools["experience"] else ""
-            raise UserError(f"there is nothing to train on: no document has a target{why}")
-        whole = sum(share[role] for role in streams)
+        if self.copying_share and not model.causal:
+            raise UserError("copying_share teaches to look back, and a bidirectional model sees what it is to copy: set train_time.copying_share=0")
+        streams, share = self.streams(model, pools, seed)
         longest = max(len(e) for pool in pools.values() for e in pool)
-        row_tokens = max(64, 2 * longest if self.objective == "masked_copy" else longest)
+        row_tokens = max(LONGEST if self.copying_share else 64, 2 * longest if self.objective == "masked_copy" else longest)
 
         matrices = model.matrices()
         chosen = {id(p) for p in matrices}
@@ -93,7 +94,7 @@ class Pretrain(Component):
                 stream.state = state["streams"][role]
 
         for step in range(begin, self.steps):
-            taken = {role: list(s.take(int(self.batch_tokens * share[role] / whole))) for role, s in streams.items()}
+            taken = {role: list(s.take(int(self.batch_tokens * share[role]))) for role, s in streams.items()}
             shown = [self.disguised(examples, role, model, rng(seed, "pretrain", "masks", role, step)) for role, examples in taken.items()]
             batch = pack(list(chain.from_iterable(shown)), row_tokens)
             scale = self.schedule(step)
@@ -119,6 +120,19 @@ class Pretrain(Component):
                         "streams": {role: s.state for role, s in streams.items()},
                     }
                 )
+
+    def streams(self, model: TrainableModel, pools: Mapping[str, Sequence[Example]], seed: int) -> tuple[dict[str, Stream | Copying], dict[str, float]]:
+        """The pools (and random words to copy) in endless order, and which share of a batch's tokens comes from each."""
+        share = {"experience": 1 - self.exercise_share, "exercise": self.exercise_share}
+        streams: dict[str, Stream | Copying] = {role: Stream(pool, seed, role) for role, pool in pools.items() if pool and share[role] > 0}
+        if not streams:
+            why = ", for exercise_share = 1 and the corpus has no exercises" if pools["experience"] else ""
+            raise UserError(f"there is nothing to train on: no document has a target{why}")
+        whole = sum(share[role] for role in streams)
+        if self.copying_share:
+            streams["copying"] = Copying(words_of(list(pools.values()), list(model.marks.values())), model.marks["line break"], seed)
+            return streams, {r: self.copying_share if r == "copying" else (1 - self.copying_share) * share[r] / whole for r in streams}
+        return streams, {role: share[role] / whole for role in streams}
 
     def documents(self, corpus: Corpus, role: str) -> list[Document]:
         """What to learn from; experiences also backwards if the objective says so."""
