@@ -1,7 +1,6 @@
 """Random words to be copied: what they look like, that they go on where they stopped, and that a model learns to look back from them alone."""
 
 import numpy as np
-
 import pytest
 
 from tolman.core.errors import UserError
