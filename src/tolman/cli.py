@@ -299,12 +299,14 @@ def make_plan(study: str, scale: str, seeds: int | None, settings: list[str], fo
 
 def print_dry_run(plan: Any, workers: int, json_: bool) -> None:
     from tolman.report.terminal import listing, span
-    from tolman.run.estimate import expected, peak_flops
+    from tolman.run.estimate import expected, made_by, peak_flops
 
     peak, rows, total, memory = peak_flops(), [], 0.0, 0.0
+    made: set[str] = set()
     unfinished = {g[0].train_fingerprint() for g in plan.unfinished()}
     for group in plan.groups():
-        guess = expected(group, peak)
+        guess = expected(group, peak, made)
+        made |= made_by(group[0])
         todo = group[0].train_fingerprint() in unfinished
         total += (guess.seconds or 0.0) if todo else 0.0
         memory = max(memory, guess.memory_bytes or 0.0)

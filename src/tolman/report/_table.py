@@ -10,7 +10,7 @@ import polars as pl
 from tolman.core.data import Verdict
 from tolman.report._quantities import duration, quantity, retained
 from tolman.report.summary import conditions
-from tolman.run.frames import Frames
+from tolman.run.frames import Frames, computed
 from tolman.run.retention import MEASURES
 
 
@@ -18,15 +18,14 @@ def facts(frames: Frames) -> str:
     """Study, scale, seeds, machine, revision, date and totals as the inside of a definition list."""
     cells = frames.cells
     environments = [json.loads(text) for text in cells["environment"].unique(maintain_order=True)]
-    trained = cells.unique("train_fingerprint", maintain_order=True)
     seeds = sorted(cells["seed"].unique())
     machine = {f"{e['processor']}, {e['cores']} cores" + (f", {e['memory_gib']:g} GiB" if e.get("memory_gib") else "") for e in environments}
-    flops, seconds = (float(trained[f"train_{c}"].sum()) + float(trained[f"generate_{c}"].sum()) for c in ("flops", "s"))
+    flops, seconds = computed(cells)
     found = {
         "Study": cells["study"][0],
         "Scale": cells["scale"][0],
         "Seeds": f"{len(seeds)} ({', '.join(map(str, seeds))})" if len(seeds) <= 6 else f"{len(seeds)} ({seeds[0]} to {seeds[-1]})",
-        "Cells": f"{len(cells):,} from {len(trained):,} trainings",
+        "Cells": f"{len(cells):,} from {cells['train_fingerprint'].n_unique():,} trainings",
         "Questions asked": f"{cells['n_questions'].sum():,}",
         "Training": f"{quantity(flops)}FLOPs, {duration(seconds)}",
         "Asking": f"{quantity(float(cells['ask_flops'].sum()))}FLOPs, {duration(float(cells['ask_s'].sum()))}",

@@ -2,12 +2,13 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from tolman.core.component import Component
 from tolman.run.cell import Cell
+from tolman.run.ranks import beginnings
 
 SHARE_OF_PEAK = 0.2
 """Share of the processor's peak that small trainings reach (measured on 2 cores: 0.15 to 0.3; benchmarks/train_tiny.py)."""
@@ -77,13 +78,20 @@ def peak_flops() -> float:
     return 2 * 2048 * 512 * 512 * n / (time.perf_counter() - began)
 
 
-def expected(cells: Sequence[Cell], peak: float) -> Expected:
-    """For cells that share one training. Asking is taken as a tenth of training: a rough guess, said so where it is printed."""
+def expected(cells: Sequence[Cell], peak: float, made: Container[str] = ()) -> Expected:
+    """For cells that share one training, which goes on from those it begins with where they are `made` (fingerprints). Asking is taken as a tenth of training: a rough
+    guess, said so where it is printed."""
     tokens, weights = getattr(cells[0].train_time, "train_tokens", None), parameters(cells[0].model)
     if tokens is None or weights is None:
         return Expected(None, None)
-    seconds = 1.1 * 6 * weights * tokens() / (peak * SHARE_OF_PEAK)
+    before = sum(inner.train_time.train_tokens() for inner in beginnings(cells[0]) if inner.train_fingerprint() in made)  # type: ignore[attr-defined]
+    seconds = 1.1 * 6 * weights * (tokens() - before) / (peak * SHARE_OF_PEAK)
     return Expected(seconds, memory_bytes(cells))
+
+
+def made_by(cell: Cell) -> set[str]:
+    """Fingerprints of its training and of those that it begins with."""
+    return {cell.train_fingerprint()}.union(*(made_by(inner) for inner in beginnings(cell)))
 
 
 def default_workers() -> int:

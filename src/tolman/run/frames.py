@@ -102,6 +102,21 @@ class Frames:
         return merged
 
 
+def computed(cells: pl.DataFrame) -> tuple[float, float]:
+    """FLOPs and seconds that the trainings of `cells` took in all, each counted once: one that goes on from another of them holds that one's cost in its own."""
+    trained = cells.unique("train_fingerprint", maintain_order=True)
+    cost = trained.select((pl.col(f"train_{unit}") + pl.col(f"generate_{unit}")).alias(unit) for unit in ("flops", "s")).rows()
+    configs = [json.loads(text) for text in trained["config"]]
+
+    def name(config: dict[str, Any], method: Any) -> str:
+        return json.dumps([config["dataset"], config["model"], method, config["seed"]], sort_keys=True)
+
+    at = {name(config, config["train_time"]): i for i, config in enumerate(configs)}
+    begun = [at.get(name(config, config["train_time"]["first"])) if config["train_time"].get("first") else None for config in configs]
+    flops, seconds = (sum(c[unit] - (0.0 if b is None else cost[b][unit]) for c, b in zip(cost, begun, strict=True)) for unit in (0, 1))
+    return flops, seconds
+
+
 def recall(items: pl.DataFrame) -> Estimate:
     """Recall@k: the share of `items` with every supporting document in context, over those that need one and were asked with any document before them."""
     known = items.drop_nulls("support_shown")

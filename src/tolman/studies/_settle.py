@@ -12,7 +12,7 @@ import polars as pl
 
 from tolman.core.discovery import module, names
 from tolman.core.errors import UserError, suggest
-from tolman.run.frames import Frames
+from tolman.run.frames import Frames, computed
 from tolman.run.plan import read_plan
 from tolman.studies._ledger import LEDGER
 from tolman.studies._study import Outcome
@@ -43,10 +43,10 @@ class Ran:
     def of(cls, name: str, plan: dict[str, Any], frames: Frames) -> "Ran":
         cells, trainings = frames.cells, frames.cells.unique("train_fingerprint")
         sizes = cells["parameters"].drop_nulls()
-        cost = {f"{phase}_{unit}": float(t[f"{phase}_{unit}"].sum()) for phase, t in (("train", trainings), ("ask", cells)) for unit in ("flops", "s")}
-        generated = {f"train_{unit}": cost[f"train_{unit}"] + float(trainings[f"generate_{unit}"].sum()) for unit in ("flops", "s")}
+        flops, seconds = computed(cells)
+        cost = {"train_flops": flops, "train_s": seconds} | {f"ask_{unit}": float(cells[f"ask_{unit}"].sum()) for unit in ("flops", "s")}
         span = (int(sizes.min()), int(sizes.max())) if len(sizes) == len(cells) else None  # type: ignore[arg-type]
-        return cls(name, plan["study"], plan["scale"], cells["seed"].n_unique(), len(trainings), int(cells["n_questions"].sum()), span, **(cost | generated))
+        return cls(name, plan["study"], plan["scale"], cells["seed"].n_unique(), len(trainings), int(cells["n_questions"].sum()), span, **cost)
 
 
 @dataclass(frozen=True)
