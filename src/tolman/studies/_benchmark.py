@@ -38,10 +38,10 @@ def asked(
     return cells
 
 
-def with_copying(cells: Sequence[Cell]) -> list[Cell]:
+def with_copying(cells: Sequence[Cell], *, layers: int = 3, exercise_share: float = 0.65) -> list[Cell]:
     """The cells with random words to be copied among what is trained on, and a model in which in-context use begins sooner (LOG.md): where it did not begin without."""
-    model = Tiny(layers=3, rope_base=100.0)
-    return [c.model_copy(update={"model": model, "train_time": c.train_time.model_copy(update={"matrix_lr": 0.006, "copying_share": 0.25})}) for c in cells]
+    model, changed = Tiny(layers=layers, rope_base=100.0), {"matrix_lr": 0.006, "copying_share": 0.25, "exercise_share": exercise_share}
+    return [c.model_copy(update={"model": model, "train_time": c.train_time.model_copy(update=changed)}) for c in cells]
 
 
 def share(frames: Frames, kind: str | tuple[str, ...], asking: str = CLOSED, **where: str) -> Estimate:

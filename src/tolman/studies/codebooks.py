@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from tolman.datasets.codebooks import Codebooks
 from tolman.run.cell import Cell
 from tolman.run.frames import Frames
-from tolman.studies._benchmark import ORACLE, asked, rescued, say, share
+from tolman.studies._benchmark import ORACLE, asked, rescued, say, share, with_copying
 from tolman.studies._study import Outcome, at_least, at_most, difference, select, surely_above
 
 scales = {"quick": 1, "small": 3}
@@ -20,9 +20,9 @@ _KINDS = ("latent_definition", "known_encode", "latent_encode", "latent_next")
 def cells(scale: str, seeds: Sequence[int]) -> list[Cell]:
     """One training, asked closed book and with distractors beside the definitions."""
     sweep = (3,) if scale == "quick" else (0, 3, 7)
-    return [
-        c for seed in seeds for c in asked(Codebooks.at("quick"), seed, _KINDS, training=FRESH, steps=1000 if scale == "quick" else 1400, distractors=sweep)
-    ]
+    steps = 1500 if scale == "quick" else 1800
+    made = [c for seed in seeds for c in asked(Codebooks.at("quick"), seed, _KINDS, training=FRESH, steps=steps, distractors=sweep)]
+    return with_copying(made, layers=4, exercise_share=0.8)
 
 
 def headline(frames: Frames) -> str:
