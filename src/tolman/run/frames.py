@@ -106,15 +106,17 @@ def computed(cells: pl.DataFrame) -> tuple[float, float]:
     """FLOPs and seconds that the trainings of `cells` took in all, each counted once: one that goes on from another of them holds that one's cost in its own."""
     trained = cells.unique("train_fingerprint", maintain_order=True)
     cost = trained.select((pl.col(f"train_{unit}") + pl.col(f"generate_{unit}")).alias(unit) for unit in ("flops", "s")).rows()
+    flops, seconds = (sum(c[unit] for c in cost) for unit in (0, 1))
+    if not trained["config"].str.contains('"first":', literal=True).any():
+        return flops, seconds
     configs = [json.loads(text) for text in trained["config"]]
 
     def name(config: dict[str, Any], method: Any) -> str:
         return json.dumps([config["dataset"], config["model"], method, config["seed"]], sort_keys=True)
 
     at = {name(config, config["train_time"]): i for i, config in enumerate(configs)}
-    begun = [at.get(name(config, config["train_time"]["first"])) if config["train_time"].get("first") else None for config in configs]
-    flops, seconds = (sum(c[unit] - (0.0 if b is None else cost[b][unit]) for c, b in zip(cost, begun, strict=True)) for unit in (0, 1))
-    return flops, seconds
+    begun = [i for config in configs if config["train_time"].get("first") and (i := at.get(name(config, config["train_time"]["first"]))) is not None]
+    return flops - sum(cost[i][0] for i in begun), seconds - sum(cost[i][1] for i in begun)
 
 
 def recall(items: pl.DataFrame) -> Estimate:
