@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 
 from tolman.core.data import Verdict
-from tolman.core.stats import Estimate, estimate, paired
-from tolman.run.frames import LATER, Frames, recall
+from tolman.core.stats import Estimate, paired
+from tolman.run.frames import LATER, Frames, measured, recall
 
 GROUPS = ("trained", "latent", "control")
 """What a kind is: asked in the form that was trained, in a form that never was, or a control that should fail. Figures keep this order."""
@@ -62,7 +62,7 @@ def estimates(frames: Frames) -> pl.DataFrame:
 
 def accuracy(items: pl.DataFrame) -> Estimate:
     """Share of `items` answered correctly, clustered on facts and seeds."""
-    return estimate(items["correct"].cast(pl.Float64).to_list(), clusters=items["cluster"].to_list(), seeds=items["seed"].to_list())
+    return measured(items, "correct")
 
 
 def difference(frames: Frames, first: str, second: str, kinds: Sequence[str] | None = None) -> Estimate:

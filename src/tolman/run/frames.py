@@ -102,10 +102,15 @@ class Frames:
         return merged
 
 
+def measured(items: pl.DataFrame, column: str) -> Estimate:
+    """Mean of a column of `items` (true counts as 1), clustered on their facts and seeds."""
+    cluster = items.select(pl.int_range(pl.len()).first().over("cluster")).to_series()
+    return estimate(items[column].cast(pl.Float64).to_numpy(), clusters=cluster.to_numpy(), seeds=items["seed"].to_numpy())
+
+
 def recall(items: pl.DataFrame) -> Estimate:
     """Recall@k: the share of `items` with every supporting document in context, over those that need one and were asked with any document before them."""
-    known = items.drop_nulls("support_shown")
-    return estimate(known["support_shown"].cast(pl.Float64).to_list(), clusters=known["cluster"].to_list(), seeds=known["seed"].to_list())
+    return measured(items.select("support_shown", "cluster", "seed").drop_nulls("support_shown"), "support_shown")
 
 
 def cell_row(study: str, scale: str, header: dict[str, Any]) -> dict[str, Any]:
