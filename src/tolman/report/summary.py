@@ -1,10 +1,12 @@
 """Tables from a run's records: an estimate for every condition and kind, and differences between conditions that were asked the same."""
 
+import functools
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import polars as pl
 
@@ -17,9 +19,27 @@ GROUPS = ("trained", "latent", "control")
 COSTS = ("tokens", "flops", "s")
 _BARE = ("test_time/closed_book", "test_time/thinking")
 """Ways of asking that show nothing of themselves; what thinks may do so over what another shows."""
+_LIGHT = ("condition", "seed", "question", "kind", "cluster", "support_shown", "verdict", "correct")
+"""Columns of items that hold no texts."""
 _LABELS = ("condition", "study", "scale", "dataset", "model", "train_time", "test_time", "scoring", "training", "asking")
 
+T = TypeVar("T")
 
+
+def once(work: Callable[[Frames], T]) -> Callable[[Frames], T]:
+    """`work`, done once for the same frames: every figure of a page asks for it."""
+    done: WeakKeyDictionary[Frames, T] = WeakKeyDictionary()
+
+    @functools.wraps(work)
+    def known(frames: Frames) -> T:
+        if frames not in done:
+            done[frames] = work(frames)
+        return done[frames]
+
+    return known
+
+
+@once
 def conditions(frames: Frames) -> pl.DataFrame:
     """One row per condition, in the order of the study: its components' addresses, labels and mean costs.
 
@@ -35,18 +55,19 @@ def conditions(frames: Frames) -> pl.DataFrame:
     return _distinct(cells.with_columns(kinds))
 
 
+@once
 def estimates(frames: Frames) -> pl.DataFrame:
     """One row per condition and kind: accuracy with its 95 % interval, chance, recall@k (nan where nothing was put in context), the share of each verdict, and costs.
 
     Rows stand in the order of the study, kinds by group (`trained`, `latent`, `control`) and then in the order of the dataset. `label` is the kind in words.
     """
-    asked = frames.items.partition_by("condition", "kind", as_dict=True, maintain_order=True)
     rows = []
     for condition in conditions(frames).iter_rows(named=True):
         kinds = json.loads(condition.pop("kinds"))
         del condition["seeds"]  # of all its cells; a kind's own number comes with its estimate
+        mine = items_of(frames, condition["condition"]).partition_by("kind", as_dict=True)
         for kind in sorted(kinds, key=lambda k: GROUPS.index(group(kinds[k]))):
-            items = asked.get((condition["condition"], kind))
+            items = mine.get((kind,))
             if items is None:
                 continue
             info = kinds[kind]
@@ -58,6 +79,16 @@ def estimates(frames: Frames) -> pl.DataFrame:
             shares = {f"share_{v}": float((items["verdict"] == str(v)).mean()) for v in Verdict}  # type: ignore[arg-type]
             rows.append(condition | about | found | {"chance": info["chance"]} | shares)
     return pl.DataFrame(rows, schema=_SCHEMA)
+
+
+def items_of(frames: Frames, condition: str) -> pl.DataFrame:
+    """The items of a condition in their order, without their texts, which are heavy to move."""
+    return _by_condition(frames).get((condition,), frames.items.select(_LIGHT).clear())
+
+
+@once
+def _by_condition(frames: Frames) -> dict[tuple[Any, ...], pl.DataFrame]:
+    return frames.items.select(_LIGHT).partition_by("condition", as_dict=True)
 
 
 def accuracy(items: pl.DataFrame) -> Estimate:

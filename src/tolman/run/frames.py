@@ -42,7 +42,7 @@ TRAININGS: dict[str, Any] = {
 _SCHEMAS = {"cells": CELLS, "items": ITEMS, "trainings": TRAININGS}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Frames:
     """The three tables of a run. `Frames.read(folder)` loads what `write` left there."""
 
@@ -104,7 +104,7 @@ class Frames:
 
 def measured(items: pl.DataFrame, column: str) -> Estimate:
     """Mean of a column of `items` (true counts as 1), clustered on their facts and seeds."""
-    cluster = items.select(pl.int_range(pl.len()).first().over("cluster")).to_series()
+    cluster = items.select("cluster").with_row_index("at").select(pl.col("at").first().over("cluster")).to_series()  # where each first comes
     return estimate(items[column].cast(pl.Float64).to_numpy(), clusters=cluster.to_numpy(), seeds=items["seed"].to_numpy())
 
 
