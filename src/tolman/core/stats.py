@@ -12,6 +12,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+Labels = Sequence[Hashable] | np.ndarray
+"""What tells clusters, or seeds, apart. For a million values an array of whole numbers: anything else is numbered by a step of Python for each."""
+
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
@@ -36,10 +39,10 @@ UNKNOWN = Estimate(math.nan, math.nan, math.nan, 0, 0, 0)
 
 
 def estimate(
-    values: Sequence[float],
+    values: Sequence[float] | np.ndarray,
     *,
-    clusters: Sequence[Hashable],
-    seeds: Sequence[Hashable],
+    clusters: Labels,
+    seeds: Labels,
     bounds: tuple[float, float] | None = (0.0, 1.0),
     level: float = 0.95,
 ) -> Estimate:
@@ -50,11 +53,12 @@ def estimate(
     x = np.asarray(values, float)
     if not len(x):
         return UNKNOWN
-    if np.isnan(x).any():
-        return Estimate(math.nan, math.nan, math.nan, len(x), len(set(zip(seeds, clusters, strict=True))), len(set(seeds)), level)
-    fact = list(zip(seeds, clusters, strict=True))
-    groupings = [_codes(fact), _codes(seeds)]
+    fact, seed = _codes(clusters), _codes(seeds)
+    assert len(fact) == len(seed) == len(x), "each value has a cluster and a seed"
+    groupings = [_renumbered(seed * (fact.max() + 1) + fact), seed]
     n_facts, n_seeds = (int(g.max()) + 1 for g in groupings)
+    if np.isnan(x).any():
+        return Estimate(math.nan, math.nan, math.nan, len(x), n_facts, n_seeds, level)
     mean = float(x.mean())
     intervals = [_interval(x, codes, bounds, level, n_facts) for codes in groupings if codes.max() > 0]
     if not intervals:
@@ -63,16 +67,16 @@ def estimate(
 
 
 def paired(
-    first: Sequence[float],
-    second: Sequence[float],
+    first: Sequence[float] | np.ndarray,
+    second: Sequence[float] | np.ndarray,
     *,
-    clusters: Sequence[Hashable],
-    seeds: Sequence[Hashable],
+    clusters: Labels,
+    seeds: Labels,
     level: float = 0.95,
 ) -> Estimate:
     """Mean of first - second, question by question; both in [0, 1]."""
     difference = np.asarray(first, float) - np.asarray(second, float)
-    return estimate(difference.tolist(), clusters=clusters, seeds=seeds, bounds=(-1.0, 1.0), level=level)
+    return estimate(difference, clusters=clusters, seeds=seeds, bounds=(-1.0, 1.0), level=level)
 
 
 def cluster_standard_error(x: np.ndarray, codes: np.ndarray) -> float:
@@ -84,11 +88,11 @@ def cluster_standard_error(x: np.ndarray, codes: np.ndarray) -> float:
 
 
 def _interval(x: np.ndarray, codes: np.ndarray, bounds: tuple[float, float] | None, level: float, alike: int) -> tuple[float, float]:
-    from scipy import stats  # slow to import
+    from scipy.special import betaincinv, stdtrit  # the quantiles of beta and t, as scipy.stats has them, which takes a second to import
 
     groups = int(codes.max()) + 1
     mean, error = float(x.mean()), cluster_standard_error(x, codes)
-    t = float(stats.t.ppf(0.5 + level / 2, groups - 1))
+    t = float(stdtrit(groups - 1, 0.5 + level / 2))
     if bounds is None:
         return mean - t * error, mean + t * error
     low, high = bounds
@@ -104,17 +108,32 @@ def _interval(x: np.ndarray, codes: np.ndarray, bounds: tuple[float, float] | No
     # effective sample size, adjusted for the degrees of freedom; never above n (a lucky negative correlation is not evidence)
     n = len(x)
     if scaled > 0 and 0 < p < 1:
-        effective = p * (1 - p) / scaled**2 * (float(stats.t.ppf(0.5 + level / 2, n - 1)) / t) ** 2 if n > 1 else 1.0
+        effective = p * (1 - p) / scaled**2 * (float(stdtrit(n - 1, 0.5 + level / 2)) / t) ** 2 if n > 1 else 1.0
     else:
         effective = float(alike)  # all clusters agree: as many observations as there are facts
     # values other than the bounds themselves vary less than a coin does, so this may exceed n
-    effective = min(effective, n) if set(np.unique(x)) <= {low, high} else effective
+    effective = min(effective, n) if ((x == low) | (x == high)).all() else effective
     alpha, hits = 1 - level, p * effective
-    lower = 0.0 if p == 0 else float(stats.beta.ppf(alpha / 2, hits, effective - hits + 1))
-    upper = 1.0 if p == 1 else float(stats.beta.ppf(1 - alpha / 2, hits + 1, effective - hits))
+    lower = 0.0 if p == 0 else float(betaincinv(hits, effective - hits + 1, alpha / 2))
+    upper = 1.0 if p == 1 else float(betaincinv(hits + 1, effective - hits, 1 - alpha / 2))
     return low + (high - low) * lower, low + (high - low) * upper
 
 
-def _codes(labels: Sequence[Hashable]) -> np.ndarray:
+def _codes(labels: Labels) -> np.ndarray:
+    """A number for each label, from 0 on as they first come."""
+    if isinstance(labels, np.ndarray) and labels.dtype.kind in "iu":
+        return _renumbered(labels)
     index: dict[Hashable, int] = {}
     return np.asarray([index.setdefault(label, len(index)) for label in labels])
+
+
+def _renumbered(numbers: np.ndarray) -> np.ndarray:
+    """The same for whole numbers, without a step of Python for each."""
+    n = len(numbers)
+    numbers = numbers.astype(np.int64) - int(numbers.min())
+    if numbers.max() > 8 * n:
+        numbers = np.unique(numbers, return_inverse=True)[1]
+    first = np.zeros(int(numbers.max()) + 1, np.int64)
+    first[numbers[::-1]] = np.arange(n - 1, -1, -1)  # of several to one place the last one stays: where the number first comes
+    at = first[numbers]
+    return (np.cumsum(at == np.arange(n)) - 1)[at]

@@ -16,6 +16,7 @@ MOST_ITEMS = 4_000
 MOST_BYTES = 1_400_000
 CONTEXT_CHARACTERS = 4_000
 LINE_CHARACTERS = 1_000
+_ASKED = ("seed", "kind", "question", "question_text")
 AROUND = 4
 """Lines kept at either end of a context that is too long to be shown whole."""
 
@@ -27,8 +28,9 @@ def explorer(frames: Frames, *, items: int = MOST_ITEMS, size: int = MOST_BYTES)
     conditions or seeds that this alone is too much, only some.
     """
     share = min(1.0, items / max(1, len(frames.items)))
+    keys = frames.items.select(_ASKED).with_row_index("at")  # the items themselves are heavy to move
     while True:
-        found = _payload(frames, thin(sample(frames.items, share), items))
+        found = _payload(frames, frames.items[thin(sample(keys, share), items)["at"]])
         weight = len(json.dumps(found))
         if weight <= size or found["shown"] <= 50:
             return found
@@ -47,11 +49,11 @@ def sample(items: pl.DataFrame, share: float) -> pl.DataFrame:
     """`share` of the questions of each seed and kind, evenly spaced in their order, at least one; every item of a chosen question."""
     if share >= 1:
         return items
-    asked = items.select("seed", "kind", "question", "question_text").unique(maintain_order=True)
+    asked = items.select(_ASKED).unique(maintain_order=True)
     place, count = pl.int_range(pl.len()).over("seed", "kind"), pl.len().over("seed", "kind")
     kept = pl.max_horizontal((count * share).floor(), pl.lit(1.0))
     chosen = asked.filter(((place + 1) * kept / count).floor() > (place * kept / count).floor())
-    return items.join(chosen, on=asked.columns, how="semi", maintain_order="left")
+    return items.join(chosen, on=_ASKED, how="semi", maintain_order="left")
 
 
 def supporting(lines: Sequence[str], row: dict[str, Any]) -> list[int]:

@@ -41,7 +41,7 @@ def warnings(frames: Frames) -> list[str]:
     out = []
     if leaks := int(frames.cells["leaks"].max() or 0):  # type: ignore[arg-type]
         out.append(f"The leak check found up to {leaks} test statements in the training documents of a cell: its latent scores are not trustworthy.")
-    if frames.cells["environment"].map_elements(lambda text: json.loads(text).get("revision"), return_dtype=pl.String).n_unique() > 1:
+    if len({json.loads(text).get("revision") for text in frames.cells["environment"].unique()}) > 1:
         out.append("The cells were run by more than one revision of the source.")
     return out
 
@@ -119,9 +119,10 @@ def kinds(table: pl.DataFrame) -> str:
 
 def configurations(frames: Frames) -> str:
     """The resolved configuration of each condition, folded."""
+    of_condition = frames.cells.select("condition", "config", "seed").partition_by("condition", as_dict=True)
     out = []
     for row in conditions(frames).iter_rows(named=True):
-        cells = frames.cells.filter(pl.col("condition") == row["condition"])
+        cells = of_condition[row["condition"],]
         config = json.loads(cells["config"][0])
         config["seed"] = sorted(cells["seed"].to_list())
         text = escape(json.dumps(config, indent=2, ensure_ascii=False))

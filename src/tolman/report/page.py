@@ -6,13 +6,16 @@ no connection at all.
 """
 
 import base64
+import functools
 import hashlib
 import importlib
 import json
 import math
 import re
+import subprocess
+import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -45,21 +48,37 @@ def write_report(folder: Path, frames: Frames, *, headline: str, notes: Sequence
     except OSError as error:
         raise UserError(f"cannot write the report to {folder}: {error.strerror}") from error
     plan = _plan(folder) if plan is None else plan
+    library = _library()
     table = estimates(frames)
-    with ThreadPoolExecutor(1) as pool:
-        library = pool.submit(vl_convert.javascript_bundle)  # type: ignore[call-arg]  # takes as long as all figures do; its stub asks for an argument that it does not need
-        figures = _figures(frames)
-        csv = {"results": table.write_csv()} | {name: rows.write_csv() for name, rows, _ in figures}
-        for name, _, spec in figures:
-            svg = _theme.svg(spec)
-            write_atomically(folder / "figures" / f"{name}.svg", svg.encode())
-            write_atomically(folder / "figures" / f"{name}.png", vl_convert.svg_to_png(svg, scale=PNG_SCALE))
-        for name, text in csv.items():
-            write_atomically(folder / "figures" / f"{name}.csv", text.encode())
-        embedded = {name: {k: v for k, v in spec.items() if k != "config"} for name, _, spec in figures}  # the page brings its own, light or dark
-        page = _page(frames, table, plan, embedded, csv, library.result(), headline, notes)
+    figures = _figures(frames)
+    csv = {"results": table.write_csv()} | {name: rows.write_csv() for name, rows, _ in figures}
+    for name, _, spec in figures:
+        svg = _theme.svg(spec)
+        write_atomically(folder / "figures" / f"{name}.svg", svg.encode())
+        write_atomically(folder / "figures" / f"{name}.png", vl_convert.svg_to_png(svg, scale=PNG_SCALE))
+    for name, text in csv.items():
+        write_atomically(folder / "figures" / f"{name}.csv", text.encode())
+    embedded = {name: {k: v for k, v in spec.items() if k != "config"} for name, _, spec in figures}  # the page brings its own, light or dark
+    page = _page(frames, table, plan, embedded, csv, library, headline, notes)
     write_atomically(folder / "report.html", page.encode())
     return folder / "report.html"
+
+
+@functools.cache
+def _library() -> Future[str]:
+    """Vega's script, once for all pages of a process. It takes as long to put together as everything else, and holds the interpreter's lock: so another process does it."""
+    pool = ThreadPoolExecutor(1)
+    script = pool.submit(_bundled)
+    pool.shutdown(wait=False)
+    return script
+
+
+def _bundled() -> str:
+    code = "import sys, vl_convert; sys.stdout.buffer.write(vl_convert.javascript_bundle().encode())"
+    try:
+        return subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, check=True).stdout.decode()
+    except (OSError, subprocess.CalledProcessError):  # no other process to be had
+        return vl_convert.javascript_bundle()  # type: ignore[call-arg]  # its stub asks for an argument that it does not need
 
 
 def _plan(folder: Path) -> dict[str, Any]:
@@ -88,13 +107,13 @@ def _page(
     plan: Mapping[str, Any],
     figures: dict[str, Any],
     csv: dict[str, str],
-    library: str,
+    library: Future[str],
     headline: str,
     notes: Sequence[str],
 ) -> str:
     items = explorer(frames)
     data = {"figures": figures, "themes": {"light": _theme.config(), "dark": _theme.config(dark=True)}, "explorer": items, "csv": csv}
-    scripts = {"library": _closed(library), "script": _asset("page.js") + _asset("explorer.js")}
+    scripts = {"library": _closed(library.result()), "script": _asset("page.js") + _asset("explorer.js")}
     first = frames.cells.row(0, named=True)
     changed = [f"Changed for this run: {', '.join(settings)}."] if (settings := plan.get("settings")) else []
     one_seed = frames.cells["seed"].n_unique() == 1

@@ -1,25 +1,45 @@
 """Tables from a run's records: an estimate for every condition and kind, and differences between conditions that were asked the same."""
 
+import functools
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import polars as pl
 
 from tolman.core.data import Verdict
-from tolman.core.stats import Estimate, estimate, paired
-from tolman.run.frames import LATER, Frames, recall
+from tolman.core.stats import Estimate, paired
+from tolman.run.frames import LATER, Frames, measured, recall
 
 GROUPS = ("trained", "latent", "control")
 """What a kind is: asked in the form that was trained, in a form that never was, or a control that should fail. Figures keep this order."""
 COSTS = ("tokens", "flops", "s")
 _BARE = ("test_time/closed_book", "test_time/thinking")
 """Ways of asking that show nothing of themselves; what thinks may do so over what another shows."""
+_LIGHT = ("condition", "seed", "question", "kind", "cluster", "support_shown", "verdict", "correct")
+"""Columns of items that hold no texts."""
 _LABELS = ("condition", "study", "scale", "dataset", "model", "train_time", "test_time", "scoring", "training", "asking")
 
+T = TypeVar("T")
 
+
+def once(work: Callable[[Frames], T]) -> Callable[[Frames], T]:
+    """`work`, done once for the same frames: every figure of a page asks for it."""
+    done: WeakKeyDictionary[Frames, T] = WeakKeyDictionary()
+
+    @functools.wraps(work)
+    def known(frames: Frames) -> T:
+        if frames not in done:
+            done[frames] = work(frames)
+        return done[frames]
+
+    return known
+
+
+@once
 def conditions(frames: Frames) -> pl.DataFrame:
     """One row per condition, in the order of the study: its components' addresses, labels and mean costs.
 
@@ -35,18 +55,19 @@ def conditions(frames: Frames) -> pl.DataFrame:
     return _distinct(cells.with_columns(kinds))
 
 
+@once
 def estimates(frames: Frames) -> pl.DataFrame:
     """One row per condition and kind: accuracy with its 95 % interval, chance, recall@k (nan where nothing was put in context), the share of each verdict, and costs.
 
     Rows stand in the order of the study, kinds by group (`trained`, `latent`, `control`) and then in the order of the dataset. `label` is the kind in words.
     """
-    asked = frames.items.partition_by("condition", "kind", as_dict=True, maintain_order=True)
     rows = []
     for condition in conditions(frames).iter_rows(named=True):
         kinds = json.loads(condition.pop("kinds"))
         del condition["seeds"]  # of all its cells; a kind's own number comes with its estimate
+        mine = items_of(frames, condition["condition"]).partition_by("kind", as_dict=True)
         for kind in sorted(kinds, key=lambda k: GROUPS.index(group(kinds[k]))):
-            items = asked.get((condition["condition"], kind))
+            items = mine.get((kind,))
             if items is None:
                 continue
             info = kinds[kind]
@@ -60,9 +81,19 @@ def estimates(frames: Frames) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=_SCHEMA)
 
 
+def items_of(frames: Frames, condition: str) -> pl.DataFrame:
+    """The items of a condition in their order, without their texts, which are heavy to move."""
+    return _by_condition(frames).get((condition,), frames.items.select(_LIGHT).clear())
+
+
+@once
+def _by_condition(frames: Frames) -> dict[tuple[Any, ...], pl.DataFrame]:
+    return frames.items.select(_LIGHT).partition_by("condition", as_dict=True)
+
+
 def accuracy(items: pl.DataFrame) -> Estimate:
     """Share of `items` answered correctly, clustered on facts and seeds."""
-    return estimate(items["correct"].cast(pl.Float64).to_list(), clusters=items["cluster"].to_list(), seeds=items["seed"].to_list())
+    return measured(items, "correct")
 
 
 def difference(frames: Frames, first: str, second: str, kinds: Sequence[str] | None = None) -> Estimate:

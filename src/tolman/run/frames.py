@@ -42,7 +42,7 @@ TRAININGS: dict[str, Any] = {
 _SCHEMAS = {"cells": CELLS, "items": ITEMS, "trainings": TRAININGS}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Frames:
     """The three tables of a run. `Frames.read(folder)` loads what `write` left there."""
 
@@ -119,10 +119,15 @@ def computed(cells: pl.DataFrame) -> tuple[float, float]:
     return flops - sum(cost[i][0] for i in begun), seconds - sum(cost[i][1] for i in begun)
 
 
+def measured(items: pl.DataFrame, column: str) -> Estimate:
+    """Mean of a column of `items` (true counts as 1), clustered on their facts and seeds."""
+    cluster = items.select("cluster").with_row_index("at").select(pl.col("at").first().over("cluster")).to_series()  # where each first comes
+    return estimate(items[column].cast(pl.Float64).to_numpy(), clusters=cluster.to_numpy(), seeds=items["seed"].to_numpy())
+
+
 def recall(items: pl.DataFrame) -> Estimate:
     """Recall@k: the share of `items` with every supporting document in context, over those that need one and were asked with any document before them."""
-    known = items.drop_nulls("support_shown")
-    return estimate(known["support_shown"].cast(pl.Float64).to_list(), clusters=known["cluster"].to_list(), seeds=known["seed"].to_list())
+    return measured(items.select("support_shown", "cluster", "seed").drop_nulls("support_shown"), "support_shown")
 
 
 def cell_row(study: str, scale: str, header: dict[str, Any]) -> dict[str, Any]:

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from tolman.core.errors import UserError, suggest
-from tolman.core.stats import Estimate, estimate
+from tolman.core.stats import Estimate
 from tolman.run import index
 from tolman.run.cell import Cell
 from tolman.run.engines import run_here, run_workers
 from tolman.run.estimate import default_workers
 from tolman.run.execute import Report
-from tolman.run.frames import LATER, Frames, recall
+from tolman.run.frames import LATER, Frames, measured, recall
 from tolman.run.store import Store, write_atomically
 
 
@@ -113,10 +113,7 @@ def measure(*cells: Cell, store: str | Path = "runs") -> dict[str, Estimate]:
     plan = Plan("measure", cells[0].condition(), cells, Store(store))
     plan.run(lambda event: None)
     items = plan.frames().items
-    return {
-        kind: estimate(mine["correct"].cast(float).to_list(), clusters=mine["cluster"].to_list(), seeds=mine["seed"].to_list())
-        for (kind,), mine in items.group_by("kind", maintain_order=True)
-    }
+    return {kind: measured(mine, "correct") for (kind,), mine in items.group_by("kind", maintain_order=True)}
 
 
 def result_rows(frames: Frames) -> Iterator[dict[str, Any]]:
@@ -126,7 +123,7 @@ def result_rows(frames: Frames) -> Iterator[dict[str, Any]]:
     for cell in frames.cells.iter_rows(named=True):
         kinds = json.loads(cell["kinds"])
         for (kind,), mine in items[cell["fingerprint"]].group_by("kind", maintain_order=True):
-            value = estimate(mine["correct"].cast(float).to_list(), clusters=mine["cluster"].to_list(), seeds=mine["seed"].to_list())
+            value = measured(mine, "correct")
             shown = recall(mine)
             found = [x if shown.n else None for x in (shown.mean, shown.low, shown.high)]
             yield {name: cell[name] for name in labels} | {

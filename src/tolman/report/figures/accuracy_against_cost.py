@@ -11,7 +11,7 @@ import altair as alt
 import polars as pl
 
 from tolman.report import _theme
-from tolman.report.summary import accuracy, conditions, group, words
+from tolman.report.summary import accuracy, conditions, group, items_of, words
 from tolman.run.frames import Frames
 
 PLACE = 3
@@ -38,7 +38,7 @@ def rows(frames: Frames) -> pl.DataFrame:
     out = []
     for row, latent in zip(table.iter_rows(named=True), own, strict=True):
         kinds = [kind for kind in latent if kind in shared] or latent
-        items = frames.items.filter((pl.col("condition") == row["condition"]) & pl.col("kind").is_in(kinds))
+        items = items_of(frames, row["condition"]).filter(pl.col("kind").is_in(kinds))
         if items.is_empty():
             continue
         found = accuracy(items)

@@ -11,7 +11,7 @@ import altair as alt
 import polars as pl
 
 from tolman.report import _theme
-from tolman.report.summary import accuracy, conditions, group, open_book, words
+from tolman.report.summary import accuracy, conditions, group, items_of, open_book, words
 from tolman.run.frames import Frames
 
 PLACE = 4
@@ -110,4 +110,4 @@ def _panel(part: pl.DataFrame, unit: str, crossings: list[float]) -> alt.LayerCh
 def _latent(frames: Frames, condition: str) -> pl.DataFrame:
     """The items of the condition's latent kinds."""
     kinds = frames.kinds()
-    return frames.items.filter((pl.col("condition") == condition) & pl.col("kind").is_in([k for k, info in kinds.items() if group(info) == "latent"]))
+    return items_of(frames, condition).filter(pl.col("kind").is_in([k for k, info in kinds.items() if group(info) == "latent"]))

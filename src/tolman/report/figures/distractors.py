@@ -25,6 +25,8 @@ SERIES = {
 LEAST = 3
 """Below so many numbers of distractors there is no curve to draw."""
 _SEEN = {"datasets/reversals": "episode_facts", "datasets/codebooks": "episode_definitions", "datasets/two_hop": "episode_facts"}
+_SAME = ("condition", "training", "kinds")
+"""What cells have in common that differ in their seed only."""
 COLUMNS = {"panel": pl.String, "training": pl.String, "kind": pl.String, "what": pl.String, "distractors": pl.Int64, "seen": pl.Int64, "mean": pl.Float64,
            "low": pl.Float64, "high": pl.Float64, "n": pl.Int64, "clusters": pl.Int64, "seeds": pl.Int64}  # fmt: skip
 
@@ -33,7 +35,7 @@ def rows(frames: Frames) -> pl.DataFrame:
     """One row per training, latent kind, kind and number of distractors, of cells that ask through an oracle; none where a study has fewer than LEAST numbers.
     `seen` is the most distractors that an in-context sequence of the training had, where that is known."""
     cells = []
-    for fingerprint, training, config, kinds in frames.cells.select("fingerprint", "training", "config", "kinds").iter_rows():
+    for condition, training, kinds, config in frames.cells.select(*_SAME, "config").unique(_SAME, maintain_order=True).iter_rows():
         cell = json.loads(config)
         oracle = cell["test_time"].get("retriever", {})
         if oracle.get("is") != "memory/oracle":
@@ -41,13 +43,14 @@ def rows(frames: Frames) -> pl.DataFrame:
         what = SERIES[oracle.get("like", "any"), oracle.get("place", "random")][0] if _drawn(oracle) else None
         facts = cell["dataset"].get(_SEEN.get(cell["dataset"]["is"], ""))
         latent = [kind for kind, info in json.loads(kinds).items() if group(info) == "latent"]
-        about = {"fingerprint": fingerprint, "training": training, "what": what, "distractors": oracle["distractors"], "seen": facts and facts - 1}
+        about = {"condition": condition, "training": training, "kinds": kinds, "what": what, "distractors": oracle["distractors"], "seen": facts and facts - 1}
         cells += [about | {"kind": kind} for kind in latent if what]
     if len({c["distractors"] for c in cells}) < LEAST:
         return pl.DataFrame(schema=COLUMNS)
     keys = ("training", "kind", "what", "distractors", "seen")
-    schema = {"fingerprint": pl.String, **{k: COLUMNS[k] for k in keys}}
-    items = frames.items.drop("training").join(pl.DataFrame(cells, schema=schema), on=["fingerprint", "kind"], maintain_order="left")
+    schema = {**dict.fromkeys(_SAME, pl.String), **{k: COLUMNS[k] for k in keys}}
+    placed = frames.cells.select("fingerprint", *_SAME).join(pl.DataFrame(cells, schema=schema), on=_SAME).drop("condition", "kinds")
+    items = frames.items.select("fingerprint", "kind", "cluster", "seed", "correct").join(placed, on=["fingerprint", "kind"], maintain_order="left")
     out = []
     for key, mine in items.group_by(keys, maintain_order=True):
         named = dict(zip(keys, key, strict=True))

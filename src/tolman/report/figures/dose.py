@@ -50,24 +50,28 @@ def rows(frames: Frames) -> pl.DataFrame:
     and `context` for questions asked with the fact in context, each beside its own study's next-token or closed-book result. `relation` is null for all relations
     pooled; held-out reversals also have a row for each relation. `sizes` and `training` say what the setting was.
     """
-    cells = [cell | _about(cell) for cell in frames.cells.filter(pl.col("dataset") == "datasets/reversals").iter_rows(named=True)]
+    of_world = frames.cells.filter(pl.col("dataset") == "datasets/reversals")
+    cells = [cell | _about(cell) for cell in of_world.unique(_SAME, keep="first", maintain_order=True).iter_rows(named=True)]
     cells = [cell for cell in cells if cell["share"] is not None]
     seen: dict[tuple[str, str], set[Any]] = defaultdict(set)
     for cell in cells:
         seen[cell["study"], "share"].add(cell["share"])
         for field in ("objective", "test_time") if cell["scoring"] == "scoring/exact" else ():
             seen[cell["study"], field].add(cell[field])
-    placed = [{"fingerprint": c["fingerprint"], "part": part} | {k: c[k] for k in _KEPT} for c in cells if (part := _part(c, seen))]
+    placed = [{k: c[k] for k in _SAME} | {"part": part} | {k: c[k] for k in _KEPT} for c in cells if (part := _part(c, seen))]
     if not any(p["part"] == "share" for p in placed):
         return pl.DataFrame(schema=COLUMNS)
-    chances = {(c["fingerprint"], kind): info["chance"] for c in cells for kind, info in json.loads(c["kinds"]).items()}
-    items = frames.items.filter(pl.col("kind").is_in(list(KINDS))).join(pl.DataFrame(placed), on="fingerprint", how="inner", maintain_order="left")
+    kinds = {text: json.loads(text) for text in of_world["kinds"].unique()}
+    shared = {name: of_world.schema[name] for name in _SAME}
+    placed = of_world.select("fingerprint", "kinds", *_SAME).join(pl.DataFrame(placed, schema_overrides=shared), on=_SAME, nulls_equal=True)
+    items = frames.items.select("fingerprint", "kind", "cluster", "seed", "correct").filter(pl.col("kind").is_in(list(KINDS)))
+    items = items.join(placed, on="fingerprint", how="inner", maintain_order="left")
     out = []
-    for part, setting, share, kind in items.select("part", "setting", "share", "kind").unique(maintain_order=True).iter_rows():
+    for (part, setting, share, kind), mine in items.group_by("part", "setting", "share", "kind", maintain_order=True):
         here = {"part": part, "setting": setting, "share": share, "kind": kind}
-        mine = items.filter(*(pl.col(k) == v for k, v in here.items()))
         first = mine.row(0, named=True)
-        chance = sum(chances[f, kind] for f in mine["fingerprint"].unique()) / mine["fingerprint"].n_unique()
+        said = mine.unique("fingerprint", maintain_order=True)["kinds"]
+        chance = sum(kinds[text][kind]["chance"] for text in said) / len(said)
         about = here | {"what": KINDS[kind][0], "sizes": first["sizes"], "training": first["about_training"], "chance": chance}
         out.append(about | {"relation": None} | _numbers(mine))
         if kind == LATENT and part == "share":
@@ -113,6 +117,8 @@ def percent(share: float) -> str:
     return f"{100 * share:.6g} %" if share > 0.99 else f"{100 * share:.3g} %"
 
 
+_SAME = ("study", "condition", "training", "asking", "parameters")
+"""What cells have in common that differ in their seed only."""
 _KEPT = ("setting", "share", "sizes", "about_training")
 _CHANCE = "#8b8b8b"
 

@@ -109,19 +109,17 @@ def _questions(rows: pl.DataFrame) -> str:
 
 def _chance(frames: Frames) -> pl.DataFrame:
     """Label, group, chance and test-time method of each training, way of asking and kind, by the labels that the cells have."""
-    found = [
-        {
-            "training": cell["training"], "asking": cell["asking"], "kind": kind, "test_time": cell["test_time"], "label": words(kind),
-            "group": group(info), "chance": info["chance"],
-        }
-        for cell in frames.cells.group_by("training", "asking", "test_time", "kinds", maintain_order=True).len().iter_rows(named=True)
-        for kind, info in json.loads(cell["kinds"]).items()
-        for _ in range(cell["len"])
-    ]  # fmt: skip
-    schema = dict.fromkeys(("training", "asking", "kind", "test_time", "label", "group"), pl.String) | {"chance": pl.Float64}
-    key = ["training", "asking", "kind"]
+    cells = frames.cells.group_by("training", "asking", "test_time", "kinds", maintain_order=True).len()
+    told = [
+        {"kinds": text, "kind": kind, "label": words(kind), "group": group(info), "chance": info["chance"]}
+        for text in cells["kinds"].unique(maintain_order=True)
+        for kind, info in json.loads(text).items()
+    ]
+    schema = dict.fromkeys(("kinds", "kind", "label", "group"), pl.String) | {"chance": pl.Float64}
     return (
-        pl.DataFrame(found, schema=schema)
-        .group_by(key, maintain_order=True)
+        cells.join(pl.DataFrame(told, schema=schema), on="kinds", maintain_order="left_right")
+        .with_columns(pl.col("chance").repeat_by("len"))  # the mean is over cells
+        .explode("chance")
+        .group_by("training", "asking", "kind", maintain_order=True)
         .agg(*[pl.col(c).first() for c in ("test_time", "label", "group")], pl.col("chance").mean())
     )

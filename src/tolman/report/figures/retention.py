@@ -10,7 +10,7 @@ import altair as alt
 import polars as pl
 
 from tolman.report import _theme
-from tolman.report.summary import accuracy, conditions, group
+from tolman.report.summary import accuracy, conditions, group, items_of
 from tolman.run.frames import Frames
 
 PLACE = 3.5
@@ -37,9 +37,8 @@ def rows(frames: Frames) -> pl.DataFrame:
     for _, mine in table.group_by("training", maintain_order=True):
         closed = mine.filter(pl.col("test_time") == "test_time/closed_book")
         row = (closed if len(closed) else mine).row(0, named=True)
-        asked = frames.items.filter(pl.col("condition") == row["condition"])
         for name, label in GROUPS.items():
-            items = asked.filter(pl.col("kind").is_in([k for k, info in kinds.items() if group(info) == name]))
+            items = items_of(frames, row["condition"]).filter(pl.col("kind").is_in([k for k, info in kinds.items() if group(info) == name]))
             found = accuracy(items)
             if items.is_empty():
                 continue

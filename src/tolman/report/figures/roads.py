@@ -14,7 +14,7 @@ import polars as pl
 from tolman.report import _theme
 from tolman.report._quantities import quantity
 from tolman.report.figures.break_even import crossing
-from tolman.report.summary import accuracy, conditions, open_book, words
+from tolman.report.summary import accuracy, conditions, items_of, open_book, words
 from tolman.run.frames import Frames
 
 PLACE = 0
@@ -42,14 +42,13 @@ def rows(frames: Frames) -> pl.DataFrame:
     table = table.with_columns(once=pl.col("train_flops") + pl.col("generate_flops"), shown=pl.col("condition").is_in(list(shown)))
     least = min(table["once"].to_list())
     rival = min(table.filter(pl.col("shown") & (pl.col("once") == least))["ask_flops"].to_list(), default=math.nan)
-    items = frames.items.partition_by("condition", as_dict=True)
     out = []
     for road in table.iter_rows(named=True):
         pays = math.nan
         if not road["shown"] and road["once"] > least and math.isfinite(rival):
             pays = crossing(road["once"], road["ask_flops"], least, rival)
         for kind, about in json.loads(road["kinds"]).items():
-            mine = items[road["condition"],].filter(pl.col("kind") == kind)
+            mine = items_of(frames, road["condition"]).filter(pl.col("kind") == kind)
             if len(mine):
                 found = accuracy(mine)
                 out.append(
