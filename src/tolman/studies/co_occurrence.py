@@ -11,7 +11,7 @@ import polars as pl
 from tolman.datasets.co_occurrence import CoOccurrence
 from tolman.run.cell import Cell
 from tolman.run.frames import Frames
-from tolman.studies._benchmark import CLOSED, ORACLE, asked, say, share, with_copying
+from tolman.studies._benchmark import CLOSED, ORACLE, asked, say, share
 from tolman.studies._study import Outcome, at_least, at_most, difference, select, surely_above
 
 scales = {"quick": 1, "small": 3}
@@ -31,7 +31,7 @@ def cells(scale: str, seeds: Sequence[int]) -> list[Cell]:
         c
         for seed in seeds
         for dose in DOSES[scale]
-        for c in with_copying(asked(CoOccurrence.at("quick", dose=dose), seed, _KINDS, training=label(dose), steps=steps, watched=2))
+        for c in asked(CoOccurrence.at("quick", dose=dose), seed, _KINDS, training=label(dose), steps=steps, watched=2)
     ]
 
 
