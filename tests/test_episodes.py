@@ -113,7 +113,7 @@ def test_indexes_change_nothing_but_the_time(store, monkeypatch):
     texts = [" ".join(f"w{j}" for j in draw.integers(0, 200, 12)) for _ in range(400)]
     episodes = [episode(f"f{i // 20}", t, i) for i, t in enumerate(texts)]
     store.add(episodes)
-    for name, value in (("UNINDEXED", 50), ("EXACT", 300), ("FRAGMENTS", 6), ("PROBES", 1000)):
+    for name, value in (("UNINDEXED", 50), ("INDEXED", 300), ("PARTITION", 30), ("FRAGMENTS", 6), ("PROBES", 1000)):
         monkeypatch.setattr(_episodes, name, value)
     tended = Episodes(store.folder.with_name("tended"))
     for at in range(0, 400, 40):
