@@ -317,7 +317,7 @@ def test_a_second_teaching_that_is_killed_in_its_training_goes_on_from_its_check
 
     def steps(folder: Path) -> list[int]:
         events: list[dict[str, Any]] = []
-        again(folder, **{"train_time.steps": 60}).run(lambda plan: plan.run(events.append))
+        again(folder, None, **{"train_time.steps": 60}).run(lambda plan: plan.run(events.append))
         return [event["step"] for event in events if "step" in event]
 
     assert last - 5 <= min(steps(out)) and min(steps(whole / "taught")) <= 1, (
