@@ -44,7 +44,7 @@ READER = "reader"
 """The adapter that comes with Tolman for its embedded model, trained on other documents to use what stands in context: it costs nothing once, and is no training on these."""
 ASKED: dict[str, tuple[str, ...]] = {"fine-tuned": (CLOSED,), "augmented": (CLOSED, KEPT), READER: (KEPT,)}
 """How a trained model is asked, where not in every way: what it was trained for, and both roads at once. The memories are told apart with the untuned model."""
-PER_KIND = 8
+PER_KIND = 12
 """Test questions of each kind, of those built by rules."""
 TIMES_READ, MOST_TOKENS, STEP_TOKENS, LR = 5, 400_000, 256, 1e-3
 """A fine-tuning reads every document so often (but at most so many tokens), so many tokens a step, at this rate: that of the studies of pretrained models."""

@@ -17,6 +17,7 @@ from tolman.app.compare import prepare as compare
 from tolman.core.data import Corpus
 from tolman.core.errors import UserError, suggest
 from tolman.memory.episodic import Episodic
+from tolman.report.terminal import percent
 from tolman.run.cell import Cell
 from tolman.run.engines import stopping
 from tolman.run.execute import Report, trained
@@ -48,7 +49,9 @@ class Teaching:
         if chosen is None:
             raise UserError(f"{found.recommendation()} To teach a method all the same, name it with --method: {'; '.join(m['method'] for m in found.methods)}")
         cell = next(c for c in self.plan.cells if method_of(c) == chosen["method"])
-        why = found.recommendation() if self.method == RECOMMENDED else f"it was named; {chosen['accuracy']} of {chosen['accuracy'].n} questions right."
+        share = chosen["accuracy"]
+        named = f"it was named; {percent(share.mean, share.low, share.high)} % of {share.n} questions right (those that the documents answer)."
+        why = found.recommendation() if self.method == RECOMMENDED else named
         return cell, why, found
 
     def expected(self) -> dict[str, Any]:
