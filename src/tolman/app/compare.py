@@ -254,11 +254,11 @@ class Verdicts:
         """One paragraph that quotes its numbers, and says when the data cannot tell."""
         best, level = self.best, self.level
         guess = self._chance()
-        said = f"Best of {len(self.eligible)} methods is {best['method']}: {_say(best['accuracy'])} of {best['accuracy'].n} questions right (those that the documents answer)."
+        said = f"Best of {len(self.eligible)} methods is {best['method']}: {say(best['accuracy'])} of {best['accuracy'].n} questions right (those that the documents answer)."
         if self.recommended is None:
             return f"{said} That is not surely above the {100 * guess:.0f} % that guessing gives: these data recommend nothing. Ask more questions, or try a larger model."
         if len(level) > 1:
-            rivals = "; ".join(f"{m['method']} {_say(m['accuracy'])} (difference {_points(self.gap(best, m))})" for m in level[1:])
+            rivals = "; ".join(f"{m['method']} {say(m['accuracy'])} (difference {_points(self.gap(best, m))})" for m in level[1:])
             said += f" The data cannot tell it from {rivals}."
             points = f"within {100 * NEAR:.0f} points of it"
             if len(self.near) > 1:
@@ -267,7 +267,7 @@ class Verdicts:
                 said += f" None of these is {points}: it is recommended."
         else:
             second = max((m for m in self.eligible if m is not best), key=lambda m: m["accuracy"].mean, default=None)
-            said += f" The next, {second['method']}, has {_say(second['accuracy'])} (difference {_points(self.gap(best, second))})." if second else ""
+            said += f" The next, {second['method']}, has {say(second['accuracy'])} (difference {_points(self.gap(best, second))})." if second else ""
             said += f" It costs {cost(best, 'once')} once and {cost(best, 'each')} a question."
         if (chosen := self.recommended)["once"] and chosen["general"] is not None:
             said += f" {chosen['method'].capitalize()} left {kept(chosen)} of general questions right (before and after training)."
@@ -276,7 +276,7 @@ class Verdicts:
                 continue
             said += f" From {row['from_questions']:,} questions on, {row['method']} is cheaper than {row['cheaper_than']}."
         ceiling = max((m for m in self.methods if m["asking"] == CEILING), key=lambda m: m["accuracy"].mean, default=None)
-        said += f" With a perfect memory (an oracle): {_say(ceiling['accuracy'])}." if ceiling else ""
+        said += f" With a perfect memory (an oracle): {say(ceiling['accuracy'])}." if ceiling else ""
         return said + (" Each method was trained once: intervals speak of other facts, not of other trainings." if any(m["once"] for m in self.methods) else "")
 
     def _chance(self) -> float:
@@ -311,7 +311,8 @@ def costs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def _say(found: Estimate) -> str:
+def say(found: Estimate) -> str:
+    """A share with its interval, for a sentence."""
     return f"{100 * found.mean:.0f} % [{100 * found.low:.0f}, {100 * found.high:.0f}]"
 
 

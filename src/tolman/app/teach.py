@@ -12,12 +12,11 @@ from typing import Any
 from tolman.app import _card, _directory
 from tolman.app._expected import expected
 from tolman.app._lesson import Lesson, memory_of
-from tolman.app.compare import Comparison, Verdicts
+from tolman.app.compare import Comparison, Verdicts, say
 from tolman.app.compare import prepare as compare
 from tolman.core.data import Corpus
 from tolman.core.errors import UserError, suggest
 from tolman.memory.episodic import Episodic
-from tolman.report.terminal import percent
 from tolman.run.cell import Cell
 from tolman.run.engines import stopping
 from tolman.run.execute import Report, trained
@@ -50,7 +49,7 @@ class Teaching:
             raise UserError(f"{found.recommendation()} To teach a method all the same, name it with --method: {'; '.join(m['method'] for m in found.methods)}")
         cell = next(c for c in self.plan.cells if method_of(c) == chosen["method"])
         share = chosen["accuracy"]
-        named = f"it was named; {percent(share.mean, share.low, share.high)} % of {share.n} questions right (those that the documents answer)."
+        named = f"it was named; {say(share)} of {share.n} questions right (those that the documents answer)."
         why = found.recommendation() if self.method == RECOMMENDED else named
         return cell, why, found
 
