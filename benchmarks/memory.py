@@ -1,19 +1,23 @@
-"""The persistent memory at 100,000 passages: adding (is it linear?), searching (p50, p99), bytes; beside BM25 built anew and beside LanceDB without indexes.
+"""The persistent memory at 100,000 passages: adding (is it linear?), searching (p50, p99), what the vectors miss, bytes; beside BM25 in memory, built anew.
 
     OMP_NUM_THREADS=1 python benchmarks/memory.py [--passages 100000] [--searches 200]
 
 Passages are 60 words, drawn as often as they stand in this repository's prose, with two made-up names each; questions name one of them, and five common words.
+Milliseconds are of the wall clock, with the processor's (`cpu_ms`) beside them: on a machine that others use too, these say more. Searching is measured
+after adding, and when still more was added; how much is in no index then, and is searched without one, stands beside it. Writes benchmarks/results/memory.json.
 """
 
 import argparse
 import json
+import os
 import re
 import resource
 import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +30,9 @@ from tolman.memory.bm25 import Bm25
 ROOT = Path(__file__).parents[1]
 BATCH = 1_000
 REPORTED = (10_000, 50_000, 100_000)
+NEAREST = 40
+"""So many of the nearest vectors are compared with those that an exact search finds: as many as are fused."""
+RESULTS = Path(__file__).parent / "results" / "memory.json"
 
 
 def vocabulary() -> tuple[list[str], np.ndarray]:
@@ -83,48 +90,82 @@ def resident_mib() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() / 2**20
 
 
+said: list[dict[str, object]] = []
+
+
 def say(what: str, **values: object) -> None:
-    print(json.dumps({"what": what, **{k: round(v, 3) if isinstance(v, float) else v for k, v in values.items()}}), flush=True)
+    said.append({"what": what, **{k: round(v, 3) if isinstance(v, float) else v for k, v in values.items()}})
+    print(json.dumps(said[-1]), flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--passages", type=int, default=100_000)
     parser.add_argument("--searches", type=int, default=200)
-    n, searches = vars(parser.parse_args()).values()
-    everything, asked = passages(n), questions(n, searches)
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    given = parser.parse_args()
+    n, load = given.passages, os.getloadavg()[0]
+    everything, asked = passages(n + n // 50), questions(n, given.searches)
     folder = Path(tempfile.mkdtemp(prefix="tolman-"))
     try:
-        before = resident_mib()
         store = Episodes(folder)
-        spent, last, at, cpu = 0.0, 0.0, 0, time.process_time()
-        for begin in range(0, n, BATCH):
-            began = time.perf_counter()
-            store.add(everything[begin : begin + BATCH])
-            spent += time.perf_counter() - began
-            if begin + BATCH in REPORTED or begin + BATCH == n:
-                done = begin + BATCH
-                say("added", passages=done, seconds=spent, per_s_since_last=(done - at) / (spent - last), per_s=done / spent, cpu_s=time.process_time() - cpu)
-                last, at = spent, done
+        add(store, everything[:n])
         size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file())
-        say("memory", resident_mib=resident_mib() - before, disk_mib=size / 2**20, raw_text_mib=sum(len(e.text) for e in everything) / 2**20)
-
-        def by_store(way: str) -> Callable[[str], bool]:
-            def ask(text: str) -> bool:
-                question, _, wanted = text.partition("\0")
-                found = store.search(question, k=4, way=way, least_similarity=0.25)  # type: ignore[arg-type]
-                return bool(wanted) and any(f.episode.id == everything[int(wanted)].id for f in found)
-
-            return ask
-
+        say("memory", resident_mib=resident_mib(), disk_mib=size / 2**20, raw_text_mib=sum(len(e.text) for e in everything[:n]) / 2**20)
         for way in ("both", "words", "vectors"):
-            say(f"search, {way}", passages=n, **timed(by_store(way), asked))
+            say(f"search, {way}", passages=n, in_no_index=unindexed(store), **timed(by_store(store, everything, way), asked))
+        say(f"the {NEAREST} nearest vectors", found=recall(store, [text for text, _ in asked]))
+        store.add(everything[n:])
+        for way in ("both", "words", "vectors"):
+            say(f"search, {way}, after more was added", in_no_index=unindexed(store), **timed(by_store(store, everything, way), asked))
         began, cpu = time.perf_counter(), time.process_time()
         gone = store.forget(["file7"])
         say("forgot a file, bytes included", passages=gone, seconds=time.perf_counter() - began, cpu_s=time.process_time() - cpu)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    peers(everything, asked)
+    peers(everything[:n], asked)
+    machine = {"date": datetime.now(UTC).date().isoformat(), "cores": os.cpu_count(), "load_before": round(load, 2), "load_after": round(os.getloadavg()[0], 2)}
+    given.out.write_text(json.dumps(machine | {"said": said}, indent=1) + "\n")
+
+
+def add(store: Episodes, episodes: Sequence[Episode]) -> None:
+    """Add `episodes` in batches, and say how long it took."""
+    spent, last, at, cpu = 0.0, 0.0, 0, time.process_time()
+    for done in range(BATCH, len(episodes) + BATCH, BATCH):
+        began = time.perf_counter()
+        store.add(episodes[done - BATCH : done])
+        spent += time.perf_counter() - began
+        if done in REPORTED or done >= len(episodes):
+            say("added", passages=done, seconds=spent, per_s_since_last=(done - at) / (spent - last), per_s=done / spent, cpu_s=time.process_time() - cpu)
+            last, at = spent, done
+
+
+def by_store(store: Episodes, everything: Sequence[Episode], way: str) -> Callable[[str], bool]:
+    """A search for a question, which says whether the passage whose number follows it was found."""
+
+    def ask(text: str) -> bool:
+        question, _, wanted = text.partition("\0")
+        found = store.search(question, k=4, way=way, least_similarity=0.25)  # type: ignore[arg-type]
+        return bool(wanted) and any(f.episode.id == everything[int(wanted)].id for f in found)
+
+    return ask
+
+
+def unindexed(store: Episodes) -> dict[str, int]:
+    """Column -> rows that its index does not hold."""
+    return {i.columns[0]: store.table.index_stats(i.name).num_unindexed_rows for i in store.table.list_indices()}
+
+
+def recall(store: Episodes, texts: Sequence[str]) -> float:
+    """The share of the nearest vectors, all compared by NumPy, that the store finds."""
+    table = store.table.search().select(["id", "vector"]).limit(len(store)).to_arrow().combine_chunks()
+    ids, vector_ND = np.asarray(table["id"].to_pylist()), np.asarray(table["vector"].chunk(0).values).reshape(len(table), -1)
+    shares = []
+    for text in texts:
+        nearest = set(ids[np.argsort(-(vector_ND @ store._vectors([text])[0]))[:NEAREST]].tolist())
+        found = store.search(text, k=NEAREST, way="vectors", candidates=NEAREST, least_similarity=-1)
+        shares.append(len(nearest & {f.episode.id for f in found}) / NEAREST)
+    return float(np.mean(shares))
 
 
 def peers(everything: list[Episode], asked: list[tuple[str, int]]) -> None:

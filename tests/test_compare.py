@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from endpoint_server import Server
 from tolman.app import compare
 from tolman.app.compare import CEILING, Comparison, Verdicts, askings, costs_table, prepare, trainings
 from tolman.cli import app
@@ -18,6 +19,7 @@ from tolman.core.data import Corpus, Document
 from tolman.core.errors import UserError
 from tolman.datasets.folder import SAMPLE, Folder
 from tolman.models.bigram import Bigram
+from tolman.models.hf import Hf
 from tolman.models.scripted import Scripted
 from tolman.models.tiny import Tiny
 from tolman.run.cell import Cell
@@ -109,10 +111,13 @@ def test_unanswerable_questions_do_not_count(tmp_path):
 def test_methods_are_found_and_what_cannot_be_used_is_named():
     left: dict[str, str] = {}
     live = Tiny(layers=1, width=16, heads=1, kv_heads=1, hidden=16).create(CORPUS, seed=0)
-    assert [label for label, _ in trainings(Tiny(), live, left, corpus=CORPUS)] == ["untuned", "trained"] and "no instruction to write" in left["augmented"]
+    assert [label for label, *_ in trainings(Tiny(), live, left, corpus=CORPUS)] == ["untuned", "trained"] and "no instruction to write" in left["augmented"]
     left = {}
-    assert [label for label, _ in trainings(Bigram(), Bigram().create(CORPUS, seed=0), left, corpus=CORPUS)] == ["untuned"]
+    assert [label for label, *_ in trainings(Bigram(), Bigram().create(CORPUS, seed=0), left, corpus=CORPUS)] == ["untuned"]
     assert "no weights that can be trained" in left["training"]
+    for model, adapters in ((Hf(), [None, "reader"]), (Hf(adapter="reader"), ["reader"]), (Hf(path="random"), [None])):
+        found = list(trainings(model, Bigram().create(CORPUS, seed=0), {}, corpus=CORPUS))
+        assert [m.adapter for _, m, _ in found] == adapters and all(how == Untrained() for *_, how in found)  # type: ignore[attr-defined]
     left = {}
     found = dict(askings(CORPUS, 4096, left))
     quoted = dict(askings(CORPUS, 4096, {}, chats=True))
@@ -158,7 +163,7 @@ def test_some_questions_of_each_kind_are_asked_unless_all_are_wanted_or_they_are
 
     some, every, few = made(), made(settings={"dataset.per_kind": None}), made(settings={"dataset.per_kind": 3})
     assert len(every.corpus.asked()) == len(CORPUS.asked()) and every.sample() == f"Asked: {len(CORPUS.asked())} of {len(CORPUS.asked())} test questions."
-    for found, most in ((some, 8), (few, 3)):
+    for found, most in ((some, compare.PER_KIND), (few, 3)):
         counts = Counter(q.kind for q in found.corpus.asked())
         assert (
             set(counts) == set(CORPUS.kinds)
@@ -207,3 +212,20 @@ def test_the_command_says_what_it_would_do_does_it_and_says_how_many_questions_i
     assert found["sample"].startswith("Asked: ") and "these data recommend nothing" in found["recommendation"]
     (plan,) = tmp_path.rglob("plan.json")
     assert found["sample"] in json.loads(plan.read_text())["headline"] and json.loads(tolman("--dry-run", "--json"))["cells"] == 0, "nothing is left to do"
+
+
+def test_an_endpoint_without_log_probabilities_is_compared_by_what_it_writes_and_refused_where_candidates_are_compared(tmp_path):
+    with Server(logprobs=False, echo=False) as server:
+        settings = {"model.model": "example", "model.base_url": server.url, "model.key_variable": "", "model.cache": "", "dataset.per_kind": 1}
+        settings |= {"dataset.practice_share": 0, "model.context_tokens": 300}
+        shared: dict[str, Any] = {"questions": None, "settings": settings, "store": tmp_path}
+        written = prepare(SAMPLE, "openai", scoring="exact", **shared)
+        assert "no weights that can be trained" in written.left_out["training"] and {c.training for c in written.plan.cells} == {"untuned"}
+        plan = Plan("compare", "test", written.plan.cells[:1], written.plan.store)
+        plan.run(lambda event: None)
+        found = Verdicts(plan.frames())
+        assert found.recommended is None and found.methods[0]["unit"] == "s" and len(server.seen) >= len(written.corpus.asked()) > 0
+        chosen = prepare(SAMPLE, "openai", scoring="choice", **shared)
+        assert chosen.left_out["thinking"].startswith("candidates are compared")
+        with pytest.raises(UserError, match="does not give the log-probabilities of a given text .* use scoring/exact"):
+            Plan("compare", "test", chosen.plan.cells[:1], chosen.plan.store).run(lambda event: None)

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -113,7 +114,7 @@ def test_indexes_change_nothing_but_the_time(store, monkeypatch):
     texts = [" ".join(f"w{j}" for j in draw.integers(0, 200, 12)) for _ in range(400)]
     episodes = [episode(f"f{i // 20}", t, i) for i, t in enumerate(texts)]
     store.add(episodes)
-    for name, value in (("UNINDEXED", 50), ("EXACT", 300), ("FRAGMENTS", 6), ("PROBES", 1000)):
+    for name, value in (("UNINDEXED", 50), ("INDEXED", 300), ("PARTITION", 30), ("FRAGMENTS", 6), ("PROBES", 1000)):
         monkeypatch.setattr(_episodes, name, value)
     tended = Episodes(store.folder.with_name("tended"))
     for at in range(0, 400, 40):
@@ -124,6 +125,30 @@ def test_indexes_change_nothing_but_the_time(store, monkeypatch):
             plain, indexed = (ids(s.search(query, k=400, way=way, candidates=400, least_similarity=-1)) for s in (store, tended))
             # LanceDB weighs words by the part of the index that they are in, so their order may differ
             assert plain == indexed if way == "vectors" else set(plain) == set(indexed) and len(plain) > 20
+
+
+def test_searches_of_several_threads_read_the_rows_that_they_found_while_rows_move(store, monkeypatch):
+    """Row ids hold for one version of the table, and every addition here moves the rows to new ones."""
+    monkeypatch.setattr(_episodes, "FRAGMENTS", 1)
+    store.add([episode(f"f{i}", f"word{i} of many", i) for i in range(40)])
+    ended, wrong = threading.Event(), []
+
+    def look(first: int) -> None:
+        while not ended.is_set():
+            for i in range(first, 40, 3):
+                found = store.search(f"word{i}", k=1, way="words")
+                wrong.extend([(i, f.episode) for f in found if f.episode.text != f"word{i} of many"] if found else [(i, None)])
+
+    threads = [threading.Thread(target=look, args=(n,)) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    other = Episodes(store.folder)
+    for n in range(8):
+        other.add([episode(f"g{n}", f"more{n}", i) for i in range(5)])
+    ended.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == [] and len(store) == 80
 
 
 WRITER = """

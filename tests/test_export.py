@@ -69,7 +69,8 @@ def test_questions_are_what_the_model_reads(adapted, tmp_path):
     export(adapted, "lm-eval", tmp_path / "out")
     rows = [json.loads(line) for line in (tmp_path / "out" / "questions.jsonl").read_text().splitlines()]
     assert rows == questions_of(taught).rows and len(rows) == 12
-    assert rows[0]["text"] == taught.model.render(taught.prompts([question(rows[0])])[0]) + " " and rows[0]["text"].endswith("Edda Vanloo was born in ")
+    assert rows[0]["text"] == taught.model.render(taught.prompts([question(rows[0])])[0]) and rows[0]["text"].endswith("Edda Vanloo was born in")
+    assert rows[0]["stem"] == rows[0]["text"] + " ", "before a candidate; a model that writes begins with that space itself"
     assert [row["gold"] for row in rows if row["kind"] == "recall"] == [0, 1, 2, 3] and rows[1]["gold"] == -1
     names = {p.name for p in (tmp_path / "out").glob("*.yaml")}
     assert names == {f"my_model_{way}{kind}.yaml" for way in ("choice", "exact") for kind in ("", "_recall", "_rephrase")}

@@ -335,7 +335,8 @@ def test_the_verbs(docs, monkeypatch):
     assert "added bell.md: 1 passage" in tolman("add", "mine", "bell.md")
     assert "would bring mine up to date: added bell.md" in tolman("teach", "--out", "mine", "--dry-run")
     assert "forgot bell.md: 1 passage" in tolman("forget", "mine", "bell.md")
-    assert "nothing was added or forgotten" in tolman("teach", "--out", "mine")
+    assert tolman("teach", "--out", "mine") == "mine: nothing was added or forgotten: nothing to do\n"
+    assert tolman("export", "mine", "--to", "lm-eval").startswith("mine-lm-eval has ") and Path("mine-lm-eval", "questions.jsonl").is_file()
     with pytest.raises(UserError, match="other was not taught yet: name the documents"):
         CliRunner().invoke(app, ["teach", "--out", "other"], catch_exceptions=False)
 

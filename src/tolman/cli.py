@@ -208,7 +208,7 @@ def compare(  # noqa: PLR0913
     scoring: Annotated[str, typer.Option(help="How an answer is judged: exact (it is written) or choice (among candidates).")] = "exact",
     per_kind: Annotated[
         str | None,
-        typer.Option("--questions-per-kind", metavar="N|all", help="So many test questions of each kind: 8 of those built by rules, all of your own."),
+        typer.Option("--questions-per-kind", metavar="N|all", help="So many test questions of each kind: 12 of those built by rules, all of your own."),
     ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="PART.FIELD=VALUE", help="Change a field, such as train_time.steps=50; repeatable.")
@@ -271,12 +271,13 @@ def serve(  # noqa: PLR0913
 def export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="What `tolman teach` wrote.")],
     to: Annotated[str, typer.Option(help="hf (a model directory), lm-eval or inspect (the built questions as tasks).")],
-    to_folder: Annotated[Path, typer.Option("--out", help="The directory to write, which must not be there yet.")],
+    to_folder: Annotated[Path | None, typer.Option("--out", help="The directory to write, which must not be there yet; by default DIR-TO.")] = None,
 ) -> None:
     """What was taught, for the tools of others: Hugging Face, lm-evaluation-harness, inspect_ai."""
     from tolman.app.export import export as write
 
-    out.print(write(folder, to, to_folder), soft_wrap=True, markup=False)
+    named = folder if folder.name else folder.resolve()
+    out.print(write(folder, to, to_folder or named.with_name(f"{named.name}-{to}")), soft_wrap=True, markup=False)
 
 
 for verb in (questions, teach, ask, add, forget):

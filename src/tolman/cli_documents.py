@@ -36,7 +36,11 @@ def teach(
         given = {"model": model, "method": method, "questions": questions}
         work: Any = _again.prepare(out_, docs=docs, given=given, settings=settings, store=store)
         if not any(work.changes.values()) and not settings:
-            return typer.echo(json.dumps({"out": str(out_), "changes": work.changes})) if json_ else out.print(f"{out_}: {work.says()}; nothing to do")
+            return (
+                typer.echo(json.dumps({"out": str(out_), "changes": work.changes}))
+                if json_
+                else out.print(f"{out_}: nothing was added or forgotten: nothing to do")
+            )
     elif docs is None:
         raise UserError(f"{out_} was not taught yet: name the documents, tolman teach DOCS --out {out_}")
     else:

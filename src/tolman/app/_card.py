@@ -49,7 +49,7 @@ def _numbers(scores: Mapping[str, Any]) -> Iterator[str]:
     for row in mine:
         yield f"| {row['kind'].replace('_', ' ')} | {percent(row['mean'], row['low'], row['high'])} | {row['n']} | {100 * row['chance']:.0f} |"
     kept = scores.get("retention")
-    if kept:
+    if kept and kept["before"] != kept["after"]:  # nothing was trained, nothing was forgotten
         before, after = kept["before"], kept["after"]
         yield f"\nWhat the model knew before: general prose {before['general_nats']:.2f} -> {after['general_nats']:.2f} nats per token (lower is better), "
         yield f"general questions {100 * before['general_accuracy']:.0f} -> {100 * after['general_accuracy']:.0f} %."

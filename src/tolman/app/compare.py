@@ -22,6 +22,7 @@ from tolman.core.discovery import component, names
 from tolman.core.errors import UserError
 from tolman.core.stats import Estimate
 from tolman.datasets.folder import Folder
+from tolman.models._pretrained import EMBEDDED
 from tolman.report.summary import accuracy, conditions, difference, estimates
 from tolman.report.terminal import percent
 from tolman.run.cell import Cell, has_field, override
@@ -39,9 +40,11 @@ CEILING = "retrieval, oracle"
 """Nobody has an oracle: shown as what a perfect memory would reach, never recommended."""
 CLOSED, KEPT = "closed book", "retrieval, episodic"
 """From the weights alone; and the memory that a taught directory keeps."""
-ASKED: dict[str, tuple[str, ...]] = {"fine-tuned": (CLOSED,), "augmented": (CLOSED, KEPT)}
-"""How a trained model is asked, where not in every way: what fine-tuning is for, and both roads at once. The memories are told apart with the untuned model."""
-PER_KIND = 8
+READER = "reader"
+"""The adapter that comes with Tolman for its embedded model, trained on other documents to use what stands in context: it costs nothing once, and is no training on these."""
+ASKED: dict[str, tuple[str, ...]] = {"fine-tuned": (CLOSED,), "augmented": (CLOSED, KEPT), READER: (KEPT,)}
+"""How a trained model is asked, where not in every way: what it was trained for, and both roads at once. The memories are told apart with the untuned model."""
+PER_KIND = 12
 """Test questions of each kind, of those built by rules."""
 TIMES_READ, MOST_TOKENS, STEP_TOKENS, LR = 5, 400_000, 256, 1e-3
 """A fine-tuning reads every document so often (but at most so many tokens), so many tokens a step, at this rate: that of the studies of pretrained models."""
@@ -96,8 +99,8 @@ def prepare(docs: Path, model: str, *, questions: Path | None, scoring: str, set
     how = component(f"scoring/{scoring}")()
     ways = list(askings(corpus, live.context_tokens, left_out, chats=getattr(live, "chats", False), writes=scoring == "exact"))
     cells = [
-        Cell(dataset=folder, model=chosen, train_time=train_time, test_time=test_time, scoring=how, seed=0, training=training, asking=asking)
-        for training, train_time in trainings(chosen, live, left_out, corpus=corpus)
+        Cell(dataset=folder, model=reads, train_time=train_time, test_time=test_time, scoring=how, seed=0, training=training, asking=asking)
+        for training, reads, train_time in trainings(chosen, live, left_out, corpus=corpus)
         for asking, test_time in ways
         if asking in ASKED.get(training, (asking,))
     ]
@@ -116,9 +119,12 @@ def to_stages(cells: Sequence[Cell], settings: Mapping[str, Any]) -> dict[str, A
     return out
 
 
-def trainings(model: Component, live: Any, left_out: dict[str, str], *, corpus: Corpus) -> Iterator[tuple[str, Component]]:
-    """(label, method) of what can be done to the weights: nothing; fine-tuning (training from scratch for `tiny`); the same on augmented documents."""
-    yield "untuned", Untrained()
+def trainings(model: Component, live: Any, left_out: dict[str, str], *, corpus: Corpus) -> Iterator[tuple[str, Component, Component]]:
+    """(label, model, method) of what can be done to the weights: nothing; nothing, with the adapter that comes with them; fine-tuning (training from scratch for
+    `tiny`); the same on augmented documents."""
+    yield "untuned", model, Untrained()
+    if getattr(model, "path", "") == EMBEDDED and getattr(model, "adapter", "") is None:
+        yield READER, model.replace("adapter", READER), Untrained()
     known = names("train_time")
     name = "pretrain" if model.address() == "models/tiny" else "finetune"
     if not all(hasattr(live, part) for part in NEEDED):
@@ -128,16 +134,16 @@ def trainings(model: Component, live: Any, left_out: dict[str, str], *, corpus: 
         left_out["fine-tuned"] = f"there is no train_time/{name}"
         return
     if name == "pretrain":
-        yield "trained", component("train_time/pretrain")()
+        yield "trained", model, component("train_time/pretrain")()
         left_out["augmented"] = "a model trained from scratch follows no instruction to write about documents"
         return
     words = sum(len(d.text.split()) for d in corpus.documents)
     steps = math.ceil(min(TIMES_READ * TOKENS_A_WORD * words, MOST_TOKENS) / STEP_TOKENS)
     train = component("train_time/finetune")(steps=steps, batch_tokens=STEP_TOKENS, lr=LR)
-    yield "fine-tuned", train
+    yield "fine-tuned", model, train
     if "augmented" in known and "local" in names("augment"):
         writes = component("augment/local")(how="instruct", max_tokens=WRITTEN_TOKENS)
-        yield "augmented", component("train_time/augmented")(first=Untrained(), augment=writes, then=train, sources=WRITTEN_ABOUT)
+        yield "augmented", model, component("train_time/augmented")(first=Untrained(), augment=writes, then=train, sources=WRITTEN_ABOUT)
     else:
         left_out["augmented"] = "there is no train_time/augmented with augment/local"
 
@@ -248,11 +254,11 @@ class Verdicts:
         """One paragraph that quotes its numbers, and says when the data cannot tell."""
         best, level = self.best, self.level
         guess = self._chance()
-        said = f"Best of {len(self.eligible)} methods is {best['method']}: {_say(best['accuracy'])} of {best['accuracy'].n} questions right (those that the documents answer)."
+        said = f"Best of {len(self.eligible)} methods is {best['method']}: {say(best['accuracy'])} of {best['accuracy'].n} questions right (those that the documents answer)."
         if self.recommended is None:
             return f"{said} That is not surely above the {100 * guess:.0f} % that guessing gives: these data recommend nothing. Ask more questions, or try a larger model."
         if len(level) > 1:
-            rivals = "; ".join(f"{m['method']} {_say(m['accuracy'])} (difference {_points(self.gap(best, m))})" for m in level[1:])
+            rivals = "; ".join(f"{m['method']} {say(m['accuracy'])} (difference {_points(self.gap(best, m))})" for m in level[1:])
             said += f" The data cannot tell it from {rivals}."
             points = f"within {100 * NEAR:.0f} points of it"
             if len(self.near) > 1:
@@ -261,7 +267,7 @@ class Verdicts:
                 said += f" None of these is {points}: it is recommended."
         else:
             second = max((m for m in self.eligible if m is not best), key=lambda m: m["accuracy"].mean, default=None)
-            said += f" The next, {second['method']}, has {_say(second['accuracy'])} (difference {_points(self.gap(best, second))})." if second else ""
+            said += f" The next, {second['method']}, has {say(second['accuracy'])} (difference {_points(self.gap(best, second))})." if second else ""
             said += f" It costs {cost(best, 'once')} once and {cost(best, 'each')} a question."
         if (chosen := self.recommended)["once"] and chosen["general"] is not None:
             said += f" {chosen['method'].capitalize()} left {kept(chosen)} of general questions right (before and after training)."
@@ -270,7 +276,7 @@ class Verdicts:
                 continue
             said += f" From {row['from_questions']:,} questions on, {row['method']} is cheaper than {row['cheaper_than']}."
         ceiling = max((m for m in self.methods if m["asking"] == CEILING), key=lambda m: m["accuracy"].mean, default=None)
-        said += f" With a perfect memory (an oracle): {_say(ceiling['accuracy'])}." if ceiling else ""
+        said += f" With a perfect memory (an oracle): {say(ceiling['accuracy'])}." if ceiling else ""
         return said + (" Each method was trained once: intervals speak of other facts, not of other trainings." if any(m["once"] for m in self.methods) else "")
 
     def _chance(self) -> float:
@@ -305,7 +311,8 @@ def costs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
-def _say(found: Estimate) -> str:
+def say(found: Estimate) -> str:
+    """A share with its interval, for a sentence."""
     return f"{100 * found.mean:.0f} % [{100 * found.low:.0f}, {100 * found.high:.0f}]"
 
 

@@ -122,11 +122,12 @@ def questions_of(taught: Taught) -> Exported:
 
 
 def row(model: Any, question: Question, prompt: Prompt) -> dict[str, Any]:
-    """One line of questions.jsonl. `text` is all that the model reads before the answer, the space that parts them included; `message` the same for a model that chats."""
+    """One line of questions.jsonl. `text` is all that the model reads before it writes; `stem` the same before a candidate, with the space that parts them, which the
+    model would write itself; `message` the same for a model that chats."""
     separator = model.template.separator(prompt) if hasattr(model, "template") else " "
-    text = model.render(prompt).replace(CUT, " ") + separator  # other programs know no cuts: a space keeps what spells a special token from being one
+    text = model.render(prompt).replace(CUT, " ")  # other programs know no cuts: a space keeps what spells a special token from being one
     return {
-        "id": question.id, "kind": question.kind, "fact": question.cluster, "prompt": question.prompt, "text": text, "message": message(prompt),
+        "id": question.id, "kind": question.kind, "fact": question.cluster, "prompt": question.prompt, "text": text, "stem": text + separator, "message": message(prompt),
         "answers": list(question.answers), "choices": list(question.choices),
         "gold": question.choices.index(question.answers[0]) if question.choices else -1, "answer_words": question.answer_words,
     }  # fmt: skip
@@ -186,7 +187,7 @@ dataset_kwargs:
   with_choices: true
 test_split: test
 output_type: multiple_choice
-doc_to_text: text
+doc_to_text: stem
 doc_to_choice: choices
 doc_to_target: gold
 target_delimiter: ""

@@ -12,7 +12,7 @@ from typing import Any
 from tolman.app import _card, _directory
 from tolman.app._expected import expected
 from tolman.app._lesson import Lesson, memory_of
-from tolman.app.compare import Comparison, Verdicts
+from tolman.app.compare import Comparison, Verdicts, say
 from tolman.app.compare import prepare as compare
 from tolman.core.data import Corpus
 from tolman.core.errors import UserError, suggest
@@ -48,7 +48,9 @@ class Teaching:
         if chosen is None:
             raise UserError(f"{found.recommendation()} To teach a method all the same, name it with --method: {'; '.join(m['method'] for m in found.methods)}")
         cell = next(c for c in self.plan.cells if method_of(c) == chosen["method"])
-        why = found.recommendation() if self.method == RECOMMENDED else f"it was named; {chosen['accuracy']} of {chosen['accuracy'].n} questions right."
+        share = chosen["accuracy"]
+        named = f"it was named; {say(share)} of {share.n} questions right (those that the documents answer)."
+        why = found.recommendation() if self.method == RECOMMENDED else named
         return cell, why, found
 
     def expected(self) -> dict[str, Any]:

@@ -138,7 +138,8 @@ class Folder(Component):
         reasons = "; ".join(f"{why} ({n})" for why, n in asked.left_out.items() if n) or "no sentence begins with a name and a verb"
         return (
             f"{self.place} gives no question: {sum(len(p.sentences) for p in found)} sentences were read, but {reasons}; "
-            "write questions of your own into a file and name it with dataset.questions (docs/datasets/folder.md)"
+            "write questions of your own into a file, or have a model do so (tolman questions), and name it with --questions, or dataset.questions in a study "
+            "(docs/datasets/folder.md)"
         )
 
 

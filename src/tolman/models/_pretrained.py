@@ -221,7 +221,9 @@ def with_adapter(network: Any, folder: Path) -> Any:
     from peft import PeftModel
 
     try:
-        return PeftModel.from_pretrained(network, str(folder), autocast_adapter_dtype=False).to(network.dtype).eval()
+        with warnings.catch_warnings():  # PEFT asks transformers 5 for a property that goes
+            warnings.simplefilter("ignore", FutureWarning)
+            return PeftModel.from_pretrained(network, str(folder), autocast_adapter_dtype=False).to(network.dtype).eval()
     except (OSError, ValueError, RuntimeError, KeyError) as error:
         raise UserError(f"the folder {str(folder)!r} holds no PEFT adapter for this model: {str(error).strip().splitlines()[0]}") from error
 
