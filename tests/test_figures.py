@@ -15,6 +15,7 @@ from tolman.report import _theme, checks
 from tolman.report.figures import accuracy_against_cost, accuracy_by_kind, break_even, dose, learning_curves, retention
 from tolman.report.figures import distractors as of_distractors
 from tolman.report.page import write_report
+from tolman.run.frames import Frames
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +89,17 @@ def test_learning_curves_average_over_seeds(frames):
     assert (mean["seeds"], mean["n"]) == (3, 48)
     assert mean["tokens"] == 800_000 and mean["seconds"] == pytest.approx(18.0)
     assert mean["chance"] == pytest.approx(1 / 24) and mean["group"] == "latent"
+
+
+def test_chance_is_the_mean_over_cells():
+    asked = {("t", asking, "latent_x", seed): "cw" for asking, seeds in (("closed book", 3), ("in context", 1)) for seed in range(seeds)}
+    frames = by_hand(asked | {("t", "closed book", "plain", 0): "c"})
+    for row in learning_curves._chance(frames).iter_rows(named=True):
+        cells = frames.cells.filter(training=row["training"], asking=row["asking"])["kinds"].to_list()
+        chances = [json.loads(text)[row["kind"]]["chance"] for text in cells if row["kind"] in json.loads(text)]
+        assert row["chance"] == pytest.approx(sum(chances) / len(chances)), row
+        assert (row["label"], row["group"]) == {"latent_x": ("latent x", "latent"), "plain": ("plain", "trained")}[row["kind"]]
+    assert frames.cells["kinds"].n_unique() == 3, "chance differs by seed, or this shows nothing"
 
 
 def test_recall_stands_above_latent_kinds_and_every_panel_is_named(frames):
@@ -265,6 +277,14 @@ def test_dose_counts_the_share_of_all_facts_and_stays_away_from_other_studies():
     assert rows["share"].unique().sort().to_list() == pytest.approx([0, 0.5, 0.9, 0.99, 0.999])
     assert "trained_reversed" not in rows.filter(pl.col("share") == 0)["kind"].to_list()
     assert dose.rows(build(seeds=1)).is_empty() and dose.rows(contrasts()).is_empty()
+
+
+def test_a_chance_that_differs_by_seed_is_averaged_over_cells():
+    """Cells of one condition are looked at once, but what they say of chance is each its own."""
+    frames, chances = doses(), {0: 0.1, 1: 0.2, 2: 0.6}
+    kinds = pl.Series([json.dumps({k: v | {"chance": chances[s]} for k, v in json.loads(t).items()}) for s, t in frames.cells.select("seed", "kinds").rows()])
+    rows = dose.rows(Frames(frames.cells.with_columns(kinds=kinds), frames.items, frames.trainings))
+    assert rows.drop("chance").equals(dose.rows(frames).drop("chance")) and rows["chance"].to_list() == pytest.approx([0.3] * len(rows))
 
 
 def test_dose_says_whether_there_is_a_threshold_from_the_numbers():

@@ -113,10 +113,7 @@ def measure(*cells: Cell, store: str | Path = "runs") -> dict[str, Estimate]:
     plan = Plan("measure", cells[0].condition(), cells, Store(store))
     plan.run(lambda event: None)
     items = plan.frames().items
-    return {
-        kind: measured(mine, "correct")
-        for (kind,), mine in items.group_by("kind", maintain_order=True)
-    }
+    return {kind: measured(mine, "correct") for (kind,), mine in items.group_by("kind", maintain_order=True)}
 
 
 def result_rows(frames: Frames) -> Iterator[dict[str, Any]]:
