@@ -7,7 +7,8 @@
 - `store`: records written per second; then a store of 100,000 records (10 questions each): the time to list which are finished and to make the tables of all of
   them, the first time (each record read and checked, the index written) and every later time; and for the report page with its figures from these tables.
 
-Seconds are of the wall clock, with the seconds of CPU of this process and of those that it started beside them: on a machine that others use too, these say more. Writes benchmarks/results/scale.json.
+Seconds are of the wall clock, with the seconds of CPU of this process and of those that it started beside them: on a machine that others use too, these say
+more. Writes benchmarks/results/scale.json.
 """
 
 import argparse
