@@ -93,13 +93,16 @@ def test_learning_curves_average_over_seeds(frames):
 
 def test_chance_is_the_mean_over_cells():
     asked = {("t", asking, "latent_x", seed): "cw" for asking, seeds in (("closed book", 3), ("in context", 1)) for seed in range(seeds)}
-    frames = by_hand(asked | {("t", "closed book", "plain", 0): "c"})
-    for row in learning_curves._chance(frames).iter_rows(named=True):
-        cells = frames.cells.filter(training=row["training"], asking=row["asking"])["kinds"].to_list()
-        chances = [json.loads(text)[row["kind"]]["chance"] for text in cells if row["kind"] in json.loads(text)]
-        assert row["chance"] == pytest.approx(sum(chances) / len(chances)), row
-        assert (row["label"], row["group"]) == {"latent_x": ("latent x", "latent"), "plain": ("plain", "trained")}[row["kind"]]
-    assert frames.cells["kinds"].n_unique() == 3, "chance differs by seed, or this shows nothing"
+    found = by_hand(asked | {("t", "closed book", "plain", 0): "c"})
+    frames = Frames(pl.concat([found.cells, found.cells.head(1)]), found.items, found.trainings)  # two that say the same are two
+    chances = {}
+    for cell in frames.cells.iter_rows(named=True):
+        for kind, info in json.loads(cell["kinds"]).items():
+            chances.setdefault((cell["training"], cell["asking"], kind), []).append(info["chance"])
+    rows = learning_curves._chance(frames)
+    assert {row[:3]: row[-1] for row in rows.iter_rows()} == pytest.approx({key: sum(mine) / len(mine) for key, mine in chances.items()})
+    assert one(rows, asking="closed book", kind="latent_x")["chance"] == pytest.approx((0.1 + 0.1 + 0.2 + 0.3) / 4)
+    assert one(rows, asking="closed book", kind="plain") | {"label": "plain", "group": "trained"} == one(rows, asking="closed book", kind="plain")
 
 
 def test_recall_stands_above_latent_kinds_and_every_panel_is_named(frames):
