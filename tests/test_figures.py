@@ -15,6 +15,7 @@ from tolman.report import _theme, checks
 from tolman.report.figures import accuracy_against_cost, accuracy_by_kind, break_even, dose, learning_curves, retention
 from tolman.report.figures import distractors as of_distractors
 from tolman.report.page import write_report
+from tolman.run.frames import Frames
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +89,20 @@ def test_learning_curves_average_over_seeds(frames):
     assert (mean["seeds"], mean["n"]) == (3, 48)
     assert mean["tokens"] == 800_000 and mean["seconds"] == pytest.approx(18.0)
     assert mean["chance"] == pytest.approx(1 / 24) and mean["group"] == "latent"
+
+
+def test_chance_is_the_mean_over_cells():
+    asked = {("t", asking, "latent_x", seed): "cw" for asking, seeds in (("closed book", 3), ("in context", 1)) for seed in range(seeds)}
+    found = by_hand(asked | {("t", "closed book", "plain", 0): "c"})
+    frames = Frames(pl.concat([found.cells, found.cells.head(1)]), found.items, found.trainings)  # two that say the same are two
+    chances = {}
+    for cell in frames.cells.iter_rows(named=True):
+        for kind, info in json.loads(cell["kinds"]).items():
+            chances.setdefault((cell["training"], cell["asking"], kind), []).append(info["chance"])
+    rows = learning_curves._chance(frames)
+    assert {row[:3]: row[-1] for row in rows.iter_rows()} == pytest.approx({key: sum(mine) / len(mine) for key, mine in chances.items()})
+    assert one(rows, asking="closed book", kind="latent_x")["chance"] == pytest.approx((0.1 + 0.1 + 0.2 + 0.3) / 4)
+    assert one(rows, asking="closed book", kind="plain") | {"label": "plain", "group": "trained"} == one(rows, asking="closed book", kind="plain")
 
 
 def test_recall_stands_above_latent_kinds_and_every_panel_is_named(frames):
@@ -265,6 +280,14 @@ def test_dose_counts_the_share_of_all_facts_and_stays_away_from_other_studies():
     assert rows["share"].unique().sort().to_list() == pytest.approx([0, 0.5, 0.9, 0.99, 0.999])
     assert "trained_reversed" not in rows.filter(pl.col("share") == 0)["kind"].to_list()
     assert dose.rows(build(seeds=1)).is_empty() and dose.rows(contrasts()).is_empty()
+
+
+def test_a_chance_that_differs_by_seed_is_averaged_over_cells():
+    """Cells of one condition are looked at once, but what they say of chance is each its own."""
+    frames, chances = doses(), {0: 0.1, 1: 0.2, 2: 0.6}
+    kinds = pl.Series([json.dumps({k: v | {"chance": chances[s]} for k, v in json.loads(t).items()}) for s, t in frames.cells.select("seed", "kinds").rows()])
+    rows = dose.rows(Frames(frames.cells.with_columns(kinds=kinds), frames.items, frames.trainings))
+    assert rows.drop("chance").equals(dose.rows(frames).drop("chance")) and rows["chance"].to_list() == pytest.approx([0.3] * len(rows))
 
 
 def test_dose_says_whether_there_is_a_threshold_from_the_numbers():

@@ -7,6 +7,7 @@ import math
 import re
 import subprocess
 import sys
+import weakref
 
 import polars as pl
 import pytest
@@ -15,6 +16,7 @@ from report_frames import CHOICE, CLOSED, CONTEXT, ENVIRONMENT, FRESH, HOSTILE, 
 from tolman.core.errors import UserError
 from tolman.core.stats import estimate
 from tolman.report import _items, _table
+from tolman.report import page as page_module
 from tolman.report.page import write_report
 from tolman.report.summary import conditions, difference, estimates, naturally, words
 from tolman.run.frames import Frames
@@ -59,6 +61,27 @@ def test_estimates_by_hand():
     assert table.row(0, named=True)["seeds"] == 1, "seeds of the kind, not of the condition"
     expected = estimate([1, 0, 0, 0, 1, 1, 0, 0], clusters=[0, 0, 1, 1] * 2, seeds=[0] * 4 + [1] * 4)
     assert (row["low"], row["high"]) == (expected.low, expected.high)
+
+
+def test_estimates_are_those_of_the_items_one_by_one(frames):
+    """Independently: Python lists of names, each condition and kind filtered from all items."""
+    hidden = frames.items.with_columns(support_shown=pl.when(pl.int_range(pl.len()) % 3 > 0).then(pl.int_range(pl.len()) % 2 == 0))
+    for row in estimates(Frames(frames.cells, hidden, frames.trainings)).iter_rows(named=True):
+        mine = hidden.filter(condition=row["condition"], kind=row["kind"])
+        for column, names in (("correct", ("mean", "low", "high")), ("support_shown", ("recall", "recall_low", "recall_high"))):
+            known = [item for item in mine.iter_rows(named=True) if item[column] is not None]
+            labels = {"clusters": [item["cluster"] for item in known], "seeds": [item["seed"] for item in known]}
+            expected = estimate([float(item[column]) for item in known], **labels)
+            assert tuple(row[name] for name in names) == (expected.mean, expected.low, expected.high), (row["condition"], row["kind"], column)
+
+
+def test_what_figures_share_is_made_once_and_goes_with_its_frames():
+    frames, other = build(seeds=1, few=True), build(seeds=2, few=True)
+    assert estimates(frames) is estimates(frames) and conditions(frames) is conditions(frames)
+    assert estimates(other)["seeds"].max() == 2 and estimates(frames)["seeds"].max() == 1
+    gone = weakref.ref(frames)
+    del frames
+    assert gone() is None, "a table keeps no frames alive"
 
 
 def test_differences_are_paired_on_the_same_questions():
@@ -242,6 +265,12 @@ def test_bad_folders_are_one_sentence(tmp_path, frames):
         write_report(tmp_path, frames, headline="x")
     with pytest.raises(UserError, match="no cell is finished"):
         write_report(tmp_path, type(frames)(frames.cells.clear(), frames.items.clear(), frames.trainings.clear()), headline="x")
+
+
+def test_the_library_of_another_process_is_our_own(monkeypatch):
+    theirs = page_module._library().result()
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    assert page_module._bundled() == theirs and "vegaEmbed" in theirs
 
 
 def test_reports_need_no_torch():

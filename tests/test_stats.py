@@ -236,6 +236,15 @@ def test_order_and_names_do_not_matter(rows, random):
     assert (one.clusters, one.seeds) == (two.clusters, two.seeds)
 
 
+@given(ANSWERS, st.sampled_from([1, -3, 10**12]))
+def test_whole_numbers_in_an_array_tell_apart_what_names_do(rows, step):
+    values, clusters, seeds = zip(*rows, strict=True)
+    by_name = estimate(values, clusters=[f"fact {c}" for c in clusters], seeds=[f"seed {s}" for s in seeds])
+    by_number = estimate(np.array(values), clusters=step * np.array(clusters), seeds=step * np.array(seeds))
+    assert by_name == by_number, "to the last digit"
+    assert (by_name.clusters, by_name.seeds) == (len(set(zip(clusters, seeds, strict=True))), len(set(seeds)))
+
+
 @given(ANSWERS)
 def test_right_and_wrong_mirror_each_other(rows):
     values, clusters, seeds = zip(*rows, strict=True)

@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import polars as pl
@@ -38,14 +39,18 @@ def rows(store: Store, fingerprints: Sequence[str], *, items: bool = True) -> pl
     schema = SEGMENT if items else {name: kind for name, kind in SEGMENT.items() if name != "items"}
     if len(fingerprints) < WORTH_A_SEGMENT:
         return pl.concat([pl.DataFrame(schema=SEGMENT), *(row for f in fingerprints if (row := read(store, f, "")) is not None)]).select(list(schema))
-    stamps = store.record_stamps()
-    present = [f for f in fingerprints if f in stamps]
-    wanted = pl.DataFrame({"fingerprint": present, "stamp": [stamps[f] for f in present]}, schema={"fingerprint": pl.String, "stamp": pl.String})
-    known = pl.concat([pl.DataFrame(schema=schema), *segments(store, list(schema))])
+    with ThreadPoolExecutor(1) as pool:  # segments are decoded while the records are listed
+        reading = pool.submit(lambda: pl.concat([pl.DataFrame(schema=schema), *segments(store, list(schema))]))
+        stamps = store.record_stamps()
+        known = reading.result()
+    texts = {"fingerprint": pl.String, "stamp": pl.String}
+    present = pl.DataFrame({"fingerprint": list(stamps), "stamp": list(stamps.values())}, schema=texts)
+    wanted = pl.DataFrame({"fingerprint": fingerprints}, schema={"fingerprint": pl.String}).join(present, on="fingerprint", maintain_order="left")
     found = places(wanted, known, ["fingerprint", "stamp"])
     missing = wanted.join(found, on="fingerprint", how="anti")
     if len(missing):
-        new = pl.concat([pl.DataFrame(schema=SEGMENT), *(row for f, stamp in missing.iter_rows() if (row := read(store, f, stamp)) is not None)])
+        made = (row for f, stamp in missing.iter_rows() if (row := read(store, f, stamp)) is not None)
+        new = pl.concat([pl.DataFrame(schema=SEGMENT), *made], rechunk=True)  # or each column would be as many pieces as there are records
         if len(new) >= WORTH_A_SEGMENT:
             write(store, new)
         known = pl.concat([known, new.select(list(schema))])
