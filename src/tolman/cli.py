@@ -135,14 +135,14 @@ def claims(
 def run_again(ids: list[str], seeds: int | None, folder: str) -> None:
     """Run the studies that decide these claims at their quick scale; says which, and about how long it takes, before it starts."""
     from tolman.report.terminal import span
-    from tolman.run.estimate import expected, peak_flops
+    from tolman.run.estimate import expected_each, peak_flops
     from tolman.run.execute import Stopped
     from tolman.studies._settle import studies_of
 
     peak, plans = peak_flops(), [make_plan(study, "quick", seeds, [], folder) for study in studies_of(ids)]
     for plan, _ in plans:
         todo, seeds_run = plan.unfinished(), len({c.seed for c in plan.cells})
-        known = [s for group in todo if (s := expected(group, peak).seconds) is not None]
+        known = [guess.seconds for guess in expected_each(todo, peak) if guess.seconds is not None]
         time_ = f"about {span(sum(known))}" if len(known) == len(todo) else "nobody can say how long"
         err.print(
             f"{', '.join(ids)}: study {plan.study}, quick scale, {seeds_run} seed{'s' * (seeds_run > 1)}: {len(todo)} of {len(plan.groups())} trainings to run, {time_}"
@@ -300,14 +300,11 @@ def make_plan(study: str, scale: str, seeds: int | None, settings: list[str], fo
 
 def print_dry_run(plan: Any, workers: int, json_: bool) -> None:
     from tolman.report.terminal import listing, span
-    from tolman.run.estimate import expected, made_by, peak_flops
+    from tolman.run.estimate import expected_each, peak_flops
 
-    peak, rows, total, memory = peak_flops(), [], 0.0, 0.0
-    made: set[str] = set()
+    rows, total, memory = [], 0.0, 0.0
     unfinished = {g[0].train_fingerprint() for g in plan.unfinished()}
-    for group in plan.groups():
-        guess = expected(group, peak, made)
-        made |= made_by(group[0])
+    for group, guess in zip(plan.groups(), expected_each(plan.groups(), peak_flops()), strict=True):
         todo = group[0].train_fingerprint() in unfinished
         total += (guess.seconds or 0.0) if todo else 0.0
         memory = max(memory, guess.memory_bytes or 0.0)

@@ -23,9 +23,10 @@ from tolman.core.component import Component
 from tolman.core.data import Corpus
 from tolman.core.discovery import component, from_config, names
 from tolman.core.errors import UserError, suggest
-from tolman.core.stats import UNKNOWN, Estimate, estimate
+from tolman.core.stats import UNKNOWN, estimate
 from tolman.datasets.folder import Folder
 from tolman.memory.oracle import Oracle
+from tolman.report.summary import accuracy
 from tolman.report.terminal import percent
 from tolman.run.cell import Cell, override
 from tolman.run.estimate import SHARE_OF_PEAK, parameters, peak_flops
@@ -179,7 +180,7 @@ class Audit:
         chances = json.loads(self.frames.cells.row(0, named=True)["kinds"])
         for kind, info in chances.items():
             mine = self.frames.items.filter(pl.col("kind") == kind)
-            closed, open_ = (_accuracy(mine.filter(pl.col("asking") == asking)) for asking in (CLOSED, OPEN))
+            closed, open_ = (accuracy(mine.filter(pl.col("asking") == asking)) for asking in (CLOSED, OPEN))
             asked = [q for q in self.corpus.asked([kind]) if q.id in self.standing]
             flags = [float(self.standing[q.id] == Standing.LATENT) for q in asked]
             latent = estimate(flags, clusters=[q.cluster for q in asked], seeds=[0] * len(asked)) if asked else UNKNOWN
@@ -208,10 +209,6 @@ class Audit:
             f"(another form fails from the weights and succeeds in context), {n[Standing.STUCK]} fail in another form even in context, {n[Standing.USABLE]} are usable in "
             "every form asked."
         )
-
-
-def _accuracy(items: pl.DataFrame) -> Estimate:
-    return estimate(items["correct"].cast(float).to_list(), clusters=items["cluster"].to_list(), seeds=items["seed"].to_list())
 
 
 def kinds_table(rows: Sequence[Mapping[str, Any]]) -> Table:

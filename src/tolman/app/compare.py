@@ -20,7 +20,7 @@ from tolman.core.component import Component
 from tolman.core.data import Corpus
 from tolman.core.discovery import component, names
 from tolman.core.errors import UserError
-from tolman.core.stats import Estimate
+from tolman.core.stats import Estimate, say
 from tolman.datasets.folder import Folder
 from tolman.models._pretrained import EMBEDDED
 from tolman.report.summary import accuracy, conditions, difference, estimates
@@ -309,11 +309,6 @@ def costs_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         shown = percent(row["accuracy"].mean, row["accuracy"].low, row["accuracy"].high)
         table.add_row(row["method"] + " (ceiling)" * (row["asking"] == CEILING), shown, cost(row, "once"), cost(row, "each"), kept(row))
     return table
-
-
-def say(found: Estimate) -> str:
-    """A share with its interval, for a sentence."""
-    return f"{100 * found.mean:.0f} % [{100 * found.low:.0f}, {100 * found.high:.0f}]"
 
 
 def _points(found: Estimate) -> str:

@@ -12,10 +12,11 @@ from typing import Any
 from tolman.app import _card, _directory
 from tolman.app._expected import expected
 from tolman.app._lesson import Lesson, memory_of
-from tolman.app.compare import Comparison, Verdicts, say
+from tolman.app.compare import Comparison, Verdicts
 from tolman.app.compare import prepare as compare
 from tolman.core.data import Corpus
 from tolman.core.errors import UserError, suggest
+from tolman.core.stats import say
 from tolman.memory.episodic import Episodic
 from tolman.run.cell import Cell
 from tolman.run.engines import stopping

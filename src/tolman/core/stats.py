@@ -35,6 +35,11 @@ class Estimate:
         return asdict(self)
 
 
+def say(found: Estimate) -> str:
+    """A share with its interval, for a sentence: `97 % [91, 99]`."""
+    return f"{100 * found.mean:.0f} % [{100 * found.low:.0f}, {100 * found.high:.0f}]"
+
+
 UNKNOWN = Estimate(math.nan, math.nan, math.nan, 0, 0, 0)
 
 

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,6 +87,14 @@ def expected(cells: Sequence[Cell], peak: float, made: Container[str] = ()) -> E
     before = sum(inner.train_time.train_tokens() for inner in beginnings(cells[0]) if inner.train_fingerprint() in made)  # type: ignore[attr-defined]
     seconds = 1.1 * 6 * weights * (tokens() - before) / (peak * SHARE_OF_PEAK)
     return Expected(seconds, memory_bytes(cells))
+
+
+def expected_each(groups: Iterable[Sequence[Cell]], peak: float) -> Iterator[Expected]:
+    """For each of some groups of cells, a training that several of them begin with counted once."""
+    made: set[str] = set()
+    for cells in groups:
+        yield expected(cells, peak, made)
+        made |= made_by(cells[0])
 
 
 def made_by(cell: Cell) -> set[str]:

@@ -49,10 +49,6 @@ def share(frames: Frames, kind: str | tuple[str, ...], asking: str = CLOSED, **w
     return accuracy(select(frames, kind=kind, asking=asking, **where))
 
 
-def say(found: Estimate) -> str:
-    return f"{100 * found.mean:.0f} % [{100 * found.low:.0f}, {100 * found.high:.0f}]"
-
-
 def rescued(name: str, frames: Frames, latent: str | tuple[str, ...], known: str | tuple[str, ...], **where: str) -> tuple[Check, ...]:
     """C01 on one benchmark: with the documents in context latent kinds surely gain; trained forms are recalled as well (within .05) from the weights."""
     gain = difference(select(frames, kind=latent, asking=ORACLE, **where), select(frames, kind=latent, asking=CLOSED, **where))

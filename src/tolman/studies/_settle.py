@@ -41,12 +41,14 @@ class Ran:
 
     @classmethod
     def of(cls, name: str, plan: dict[str, Any], frames: Frames) -> "Ran":
-        cells, trainings = frames.cells, frames.cells.unique("train_fingerprint")
+        cells = frames.cells
         sizes = cells["parameters"].drop_nulls()
         flops, seconds = computed(cells)
         cost = {"train_flops": flops, "train_s": seconds} | {f"ask_{unit}": float(cells[f"ask_{unit}"].sum()) for unit in ("flops", "s")}
         span = (int(sizes.min()), int(sizes.max())) if len(sizes) == len(cells) else None  # type: ignore[arg-type]
-        return cls(name, plan["study"], plan["scale"], cells["seed"].n_unique(), len(trainings), int(cells["n_questions"].sum()), span, **cost)
+        return cls(
+            name, plan["study"], plan["scale"], cells["seed"].n_unique(), cells["train_fingerprint"].n_unique(), int(cells["n_questions"].sum()), span, **cost
+        )
 
 
 @dataclass(frozen=True)

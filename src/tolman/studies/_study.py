@@ -9,7 +9,7 @@ import polars as pl
 
 from tolman.core.stats import Estimate, estimate, paired
 from tolman.run.cell import Cell
-from tolman.run.frames import Frames
+from tolman.run.frames import Frames, measured
 
 MIN_SEEDS = 3
 
@@ -85,7 +85,7 @@ def select(frames: Frames, **where: str | tuple[str, ...]) -> pl.DataFrame:
 
 def accuracy(items: pl.DataFrame) -> Estimate:
     """Share correct with its interval, clustered on facts and seeds."""
-    return estimate(items["correct"].cast(pl.Float64).to_list(), clusters=items["cluster"].to_list(), seeds=items["seed"].to_list())
+    return measured(items, "correct")
 
 
 def difference(first: pl.DataFrame, second: pl.DataFrame, on: Sequence[str] = ("seed", "question")) -> Estimate:

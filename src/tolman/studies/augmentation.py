@@ -16,14 +16,13 @@ from tolman.augment.local import Local
 from tolman.augment.rules import Rules
 from tolman.augment.traces import Traces
 from tolman.core.component import Component
-from tolman.core.stats import Estimate, estimate
+from tolman.core.stats import Estimate, estimate, say
 from tolman.datasets import reversals, two_hop
 from tolman.memory.oracle import Oracle
 from tolman.models.tiny import Tiny
 from tolman.run.cell import Cell
 from tolman.run.frames import Frames
 from tolman.scoring.exact import Exact
-from tolman.studies._benchmark import say
 from tolman.studies._study import Check, Outcome, accuracy, at_least, at_most, difference, select, surely_above
 from tolman.test_time.closed_book import ClosedBook
 from tolman.test_time.in_context import InContext

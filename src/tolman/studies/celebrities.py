@@ -10,11 +10,11 @@ from typing import Any
 from tolman.augment.global_ import Global
 from tolman.augment.local import Local
 from tolman.core.component import Component
-from tolman.core.stats import Estimate
+from tolman.core.stats import Estimate, say
 from tolman.datasets.celebrities import Celebrities
 from tolman.run.cell import Cell
 from tolman.run.frames import Frames
-from tolman.studies._benchmark import CLOSED, say
+from tolman.studies._benchmark import CLOSED
 from tolman.studies._pretrained import ASKS, AUGMENTED, CONTEXT, MODELS_AT, TUNED, UNTRAINED, asked, augmented, label, models_in, reversal_curse, share, tuned
 from tolman.studies._study import Check, Outcome, difference, select, surely_above
 from tolman.train_time.untrained import Untrained

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 
 import polars as pl
 
+from tolman.core.stats import say
 from tolman.datasets.co_occurrence import CoOccurrence
 from tolman.run.cell import Cell
 from tolman.run.frames import Frames
-from tolman.studies._benchmark import CLOSED, ORACLE, asked, say, share
+from tolman.studies._benchmark import CLOSED, ORACLE, asked, share
 from tolman.studies._study import Outcome, at_least, at_most, difference, select, surely_above
 
 scales = {"quick": 1, "small": 3}

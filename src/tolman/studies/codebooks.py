@@ -5,10 +5,11 @@ From the weights, and with its definition put back in context by an oracle's mem
 
 from collections.abc import Sequence
 
+from tolman.core.stats import say
 from tolman.datasets.codebooks import Codebooks
 from tolman.run.cell import Cell
 from tolman.run.frames import Frames
-from tolman.studies._benchmark import ORACLE, asked, rescued, say, share, with_copying
+from tolman.studies._benchmark import ORACLE, asked, rescued, share, with_copying
 from tolman.studies._study import Outcome, at_least, at_most, difference, select, surely_above
 
 scales = {"quick": 1, "small": 3}

@@ -6,10 +6,11 @@ others, from the weights and with the fact put back in context by an oracle's me
 
 from collections.abc import Sequence
 
+from tolman.core.stats import say
 from tolman.datasets.cross_lingual import CrossLingual
 from tolman.run.cell import Cell
 from tolman.run.frames import Frames
-from tolman.studies._benchmark import CLOSED, ORACLE, asked, rescued, say, share
+from tolman.studies._benchmark import CLOSED, ORACLE, asked, rescued, share
 from tolman.studies._study import Outcome, accuracy, at_least, select
 
 scales = {"quick": 1, "small": 3}

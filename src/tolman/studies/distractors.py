@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tolman.core.component import Component
-from tolman.core.stats import Estimate
+from tolman.core.stats import Estimate, say
 from tolman.datasets.reversals import Reversals
 from tolman.datasets.two_hop import TwoHop
 from tolman.memory.oracle import Oracle
@@ -16,7 +16,7 @@ from tolman.models.tiny import Tiny
 from tolman.run.cell import Cell
 from tolman.run.frames import Frames
 from tolman.scoring.exact import Exact
-from tolman.studies._benchmark import say, share
+from tolman.studies._benchmark import share
 from tolman.studies._study import Outcome, at_least, difference, select, surely_above
 from tolman.test_time.retrieval import Retrieval
 from tolman.train_time.pretrain import Pretrain

@@ -6,11 +6,12 @@ walking: the object is reached, within half as many steps again as the shortest 
 
 from collections.abc import Sequence
 
+from tolman.core.stats import say
 from tolman.datasets.mazes import Mazes
 from tolman.run.cell import Cell
 from tolman.run.frames import Frames
 from tolman.scoring.rollout import Rollout
-from tolman.studies._benchmark import ORACLE, asked, rescued, say, share, with_copying
+from tolman.studies._benchmark import ORACLE, asked, rescued, share, with_copying
 from tolman.studies._study import Outcome, at_least, at_most, difference, select, surely_above
 
 scales = {"quick": 1, "small": 3}

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from tolman.core.component import Component
-from tolman.core.stats import Estimate, estimate
+from tolman.core.stats import Estimate, estimate, say
 from tolman.datasets.nonsense_reversals import NonsenseReversals
 from tolman.memory.oracle import Oracle
 from tolman.run.cell import Cell
 from tolman.run.frames import Frames
-from tolman.studies._benchmark import CLOSED, say
+from tolman.studies._benchmark import CLOSED
 from tolman.studies._pretrained import (
     ASKS,
     AUGMENTED,

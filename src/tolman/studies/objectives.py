@@ -6,7 +6,7 @@ restoring a masked copy, and with text reversed in several ways; as a control, m
 
 from collections.abc import Sequence
 
-from tolman.core.stats import Estimate
+from tolman.core.stats import Estimate, say
 from tolman.datasets.reversals import Reversals
 from tolman.models.tiny import Tiny
 from tolman.run.cell import Cell
@@ -56,13 +56,12 @@ def reversal(frames: Frames, training: str) -> Estimate:
 def headline(frames: Frames) -> str:
     """The finding in one sentence."""
 
-    def say(training: str) -> str:
-        found = reversal(frames, training)
-        return f"{100 * found.mean:.0f} % [{100 * found.low:.0f}, {100 * found.high:.0f}]"
+    def share(training: str) -> str:
+        return say(reversal(frames, training))
 
     return (
-        f"Facts stated in one direction are reversed in {say(NEXT)} of cases after next-token training, {say(MASKED)} after masked bidirectional training, {say(COPY)} when "
-        f"documents are restored from masked copies, {say(MARKED)} when text is also learned backwards with names kept whole and a mark before it; and {say(NEVER_MASKED)} "
+        f"Facts stated in one direction are reversed in {share(NEXT)} of cases after next-token training, {share(MASKED)} after masked bidirectional training, {share(COPY)} when "
+        f"documents are restored from masked copies, {share(MARKED)} when text is also learned backwards with names kept whole and a mark before it; and {share(NEVER_MASKED)} "
         f"after masked training in which the subject is never predicted."
     )
 

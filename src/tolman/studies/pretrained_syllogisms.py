@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from tolman.augment.traces import Traces
 from tolman.core.component import Component
-from tolman.core.stats import Estimate, estimate
+from tolman.core.stats import Estimate, estimate, say
 from tolman.datasets.syllogisms import Syllogisms
 from tolman.run.cell import Cell
 from tolman.run.frames import Frames
-from tolman.studies._benchmark import CLOSED, say
+from tolman.studies._benchmark import CLOSED
 from tolman.studies._pretrained import ASKS, AUGMENTED, CONTEXT, MODELS_AT, TUNED, UNTRAINED, asked, augmented, label, models_in, share, tuned
 from tolman.studies._study import Check, Outcome, at_least, difference, select, surely_above
 from tolman.train_time.untrained import Untrained

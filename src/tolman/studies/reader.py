@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tolman.core.component import Component
+from tolman.core.stats import say
 from tolman.datasets.celebrities import Celebrities
 from tolman.datasets.episodes import Episodes
 from tolman.datasets.nonsense_reversals import NonsenseReversals
@@ -18,7 +19,7 @@ from tolman.models.hf import Hf
 from tolman.run.cell import Cell
 from tolman.run.frames import Frames
 from tolman.scoring.choice import Choice
-from tolman.studies._benchmark import say, share
+from tolman.studies._benchmark import share
 from tolman.studies._study import Outcome
 from tolman.studies.semantic_structure import REPHRASED, REVERSED
 from tolman.test_time.in_context import InContext

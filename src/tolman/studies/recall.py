@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from tolman.core.stats import Estimate, estimate
+from tolman.core.stats import Estimate, estimate, say
 from tolman.datasets.recall import Recall
 from tolman.memory.oracle import Oracle
 from tolman.models.tiny import Tiny
@@ -19,7 +19,6 @@ from tolman.run.cell import Cell
 from tolman.run.frames import Frames
 from tolman.scoring.exact import Exact
 from tolman.scoring.vote import Vote
-from tolman.studies._benchmark import say
 from tolman.studies._study import Outcome, accuracy, at_least, at_most, difference, select, surely_above
 from tolman.studies._traces import with_traces
 from tolman.test_time.closed_book import ClosedBook

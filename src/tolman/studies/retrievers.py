@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from tolman.core.component import Component
-from tolman.core.stats import Estimate
+from tolman.core.stats import Estimate, say
 from tolman.datasets.reversals import Reversals
 from tolman.datasets.two_hop import TwoHop
 from tolman.memory.bm25 import Bm25
@@ -31,7 +31,6 @@ from tolman.models.tiny import Tiny
 from tolman.run.cell import Cell
 from tolman.run.frames import Frames, recall
 from tolman.scoring.exact import Exact
-from tolman.studies._benchmark import say
 from tolman.studies._study import Outcome, accuracy, at_least, at_most, difference, select, surely_above
 from tolman.test_time.closed_book import ClosedBook
 from tolman.test_time.retrieval import Retrieval

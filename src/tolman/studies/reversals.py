@@ -7,6 +7,7 @@ documents among distractors (Lampinen et al. 2025, arXiv 2509.16189).
 
 from collections.abc import Sequence
 
+from tolman.core.stats import say
 from tolman.datasets.reversals import Reversals
 from tolman.memory.oracle import Oracle
 from tolman.models.tiny import Tiny
@@ -59,9 +60,6 @@ def headline(frames: Frames) -> str:
     context = accuracy(select(frames, training=FRESH, asking=CONTEXT, kind="heldout_reversal"))
     oracle = accuracy(select(frames, training=FRESH, asking=ORACLE, kind="heldout_reversal"))
     without = accuracy(select(frames, training=NONE, asking=ORACLE, kind="heldout_reversal"))
-
-    def say(e: object) -> str:
-        return f"{100 * e.mean:.0f} % [{100 * e.low:.0f}, {100 * e.high:.0f}]"  # type: ignore[attr-defined]
 
     return (
         f"The model recalls {say(recall)} of the facts it saw in one direction only, and reverses {say(closed)} of them from its weights; "

@@ -6,12 +6,12 @@ the weights, and with the articles that suffice put back in context (after Lampi
 
 from collections.abc import Sequence
 
-from tolman.core.stats import Estimate
+from tolman.core.stats import Estimate, say
 from tolman.datasets.semantic_structure import SemanticStructure
 from tolman.run.cell import Cell
 from tolman.run.frames import Frames
 from tolman.scoring.choice import Choice
-from tolman.studies._benchmark import CLOSED, asked, say, share
+from tolman.studies._benchmark import CLOSED, asked, share
 from tolman.studies._study import Outcome, at_least, at_most, difference, select, surely_above
 
 scales = {"quick": 1, "small": 3}

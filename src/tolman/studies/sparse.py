@@ -7,14 +7,14 @@ two; a token meets as many weights in both (but for the routers).
 from collections.abc import Sequence
 from typing import Any
 
-from tolman.core.stats import Estimate
+from tolman.core.stats import Estimate, say
 from tolman.datasets.reversals import Reversals
 from tolman.memory.oracle import Oracle
 from tolman.models.tiny import Tiny
 from tolman.run.cell import Cell
 from tolman.run.frames import Frames
 from tolman.scoring.exact import Exact
-from tolman.studies._benchmark import CLOSED, ORACLE, say, share
+from tolman.studies._benchmark import CLOSED, ORACLE, share
 from tolman.studies._study import Check, Outcome, at_least, difference, select
 from tolman.test_time.closed_book import ClosedBook
 from tolman.test_time.retrieval import Retrieval

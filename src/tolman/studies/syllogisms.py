@@ -8,12 +8,12 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from tolman.core.stats import Estimate
+from tolman.core.stats import Estimate, say
 from tolman.datasets.syllogisms import Syllogisms
 from tolman.run.cell import Cell
 from tolman.run.frames import Frames
 from tolman.scoring.choice import Choice
-from tolman.studies._benchmark import CLOSED, asked, say, share
+from tolman.studies._benchmark import CLOSED, asked, share
 from tolman.studies._study import Outcome, accuracy, at_least, at_most, difference, select, surely_above
 
 scales = {"quick": 1, "small": 3}

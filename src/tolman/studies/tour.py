@@ -10,6 +10,7 @@ from typing import Any
 
 from tolman.augment.traces import Traces
 from tolman.core.component import Component
+from tolman.core.stats import say
 from tolman.datasets.recall import Recall
 from tolman.datasets.two_hop import RELATIONS
 from tolman.memory.bm25 import Bm25
@@ -18,7 +19,6 @@ from tolman.models.tiny import Tiny
 from tolman.run.cell import Cell
 from tolman.run.frames import Frames
 from tolman.scoring.exact import Exact
-from tolman.studies._benchmark import say
 from tolman.studies._study import accuracy, select
 from tolman.test_time.closed_book import ClosedBook
 from tolman.test_time.in_context import InContext

@@ -5,10 +5,11 @@ From the weights, and with both facts put back in context by an oracle's memory 
 
 from collections.abc import Sequence
 
+from tolman.core.stats import say
 from tolman.datasets.two_hop import TwoHop
 from tolman.run.cell import Cell
 from tolman.run.frames import Frames
-from tolman.studies._benchmark import ORACLE, asked, rescued, say, share
+from tolman.studies._benchmark import ORACLE, asked, rescued, share
 from tolman.studies._study import Outcome, at_least, at_most
 
 scales = {"quick": 1, "small": 3}

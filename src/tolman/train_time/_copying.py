@@ -1,6 +1,6 @@
 """Sequences of random words to practise copying on: where a beginning came before, what followed it there is to follow it here."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
 
 import numpy as np
@@ -43,7 +43,7 @@ class Copying:
         return Example(lines.flatten()[:-1], weight.flatten()[:-1])
 
 
-def words_of(pools: Sequence[Sequence[Example]], without: Sequence[int | None]) -> list[int]:
+def words_of(pools: Iterable[Sequence[Example]], without: Collection[int | None]) -> list[int]:
     """The ids that stand in the examples, but for `without`."""
     found = np.unique(np.concatenate([e.token for e in chain.from_iterable(pools)]))
     return [int(i) for i in found if i not in without]

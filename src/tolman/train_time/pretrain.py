@@ -130,7 +130,7 @@ class Pretrain(Component):
             raise UserError(f"there is nothing to train on: no document has a target{why}")
         whole = sum(share[role] for role in streams)
         if self.copying_share:
-            streams["copying"] = Copying(words_of(list(pools.values()), list(model.marks.values())), model.marks["line break"], seed)
+            streams["copying"] = Copying(words_of(pools.values(), model.marks.values()), model.marks["line break"], seed)
             return streams, {r: self.copying_share if r == "copying" else (1 - self.copying_share) * share[r] / whole for r in streams}
         return streams, {role: share[role] / whole for role in streams}
 
