@@ -75,7 +75,7 @@ def draw(rows: pl.DataFrame) -> alt.FacetChart:
     series = [(what, colour, shape) for what, colour, shape in SERIES.values() if what in present]
     counts = sorted(set(rows["distractors"]))
     scale = alt.Scale(type="symlog", constant=1, domain=[-0.12, max(counts) * 1.12], nice=False)
-    x = alt.X("distractors:Q", title="distractors in context", scale=scale, axis=alt.Axis(values=counts, grid=False, labelOverlap=True))
+    x = alt.X("distractors:Q", title="distractors in context", scale=scale, axis=alt.Axis(values=counts, format="d", grid=False, labelOverlap=True))
     y = alt.Y("mean:Q", title="accuracy", scale=alt.Scale(domain=[0, 1], nice=False, padding=7), axis=alt.Axis(format="%", values=[0, 0.25, 0.5, 0.75, 1]))
     names, colours, shapes = (list(column) for column in zip(*series, strict=True))
     colour = alt.Color("what:N", scale=alt.Scale(domain=names, range=colours), legend=alt.Legend(columns=2, labelLimit=400))
