@@ -21,6 +21,7 @@ from test_run import WORLD, tiny_cells
 from tolman.core.errors import UserError
 from tolman.datasets.reversals import Reversals
 from tolman.models.scripted import Scripted
+from tolman.run import engines
 from tolman.run.cell import Cell
 from tolman.run.checkpoint import FileCheckpoints
 from tolman.run.places import Bucket
@@ -128,6 +129,18 @@ def there(store: Store, key: str) -> bool:
         return bool(store.place.read(key))
     except FileNotFoundError:
         return False
+
+
+def test_a_worker_whose_run_has_ended_ends_without_a_word(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The error of another worker was said in one sentence: a traceback after it would be said to nobody's use."""
+    ours, its = multiprocessing.Pipe()
+    ours.close()
+    config = scripted_cells(range(1))[0].config()
+    worker = multiprocessing.get_context("spawn").Process(target=engines._work, args=(str(tmp_path), [config], its, 1, os.getpid()))
+    worker.start()
+    its.close()
+    worker.join(60)
+    assert worker.exitcode == 0 and "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("kind", ["records", "artifacts", "checkpoints"])

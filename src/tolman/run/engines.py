@@ -7,7 +7,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from tolman.core.errors import UserError
@@ -147,7 +147,9 @@ def _work(address: str, configs: list[dict[str, Any]], pipe: Any, threads: int, 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent passes it on as SIGTERM
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    pipe.send(outcome_of(address, configs, report, stop))
+    outcome = outcome_of(address, configs, report, stop)
+    with suppress(BrokenPipeError):  # the error of another worker has ended the run, and has been said
+        pipe.send(outcome)
 
 
 def outcome_of(address: str, configs: list[dict[str, Any]], report: Report, stop: threading.Event) -> tuple[str, ...]:
