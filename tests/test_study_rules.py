@@ -7,10 +7,13 @@ import pytest
 
 from report_frames import by_hand
 from tolman.core.discovery import module
+from tolman.core.stats import Estimate
 from tolman.models._words import Words
 from tolman.run.frames import TRAININGS
 from tolman.studies import distractors, semantic_structure, sparse, syllogisms
 from tolman.studies._benchmark import CLOSED, ORACLE
+from tolman.studies._settle import Ran, Verdict, joined
+from tolman.studies._study import Outcome, at_least
 
 SEEDS = (0, 1, 2)
 
@@ -119,3 +122,20 @@ def test_c10_of_syllogisms_judges_conclusions_that_the_quantifier_does_not_give_
     assert (first.measured.mean, second.measured.mean, second.measured.n) == (1, 0.25, 36)
     assert syllogisms.c10(frames).verdict == syllogisms.c01(frames).verdict == "holds"
     assert "62 % [" in syllogisms.headline(frames), "9 of 24 are wrong"
+
+
+@pytest.mark.parametrize(
+    "as_claimed, verdict",
+    [(4, "holds: on 4 of 4 benchmarks"), (3, "holds: on 3 of 4 benchmarks, not on d"), (2, "does not hold here: on 2 of 4 benchmarks, not on c, d")],
+)
+def test_c01_asks_for_three_benchmarks_and_names_the_others(as_claimed, verdict):
+    found = [spoken("C01", study, number < as_claimed) for number, study in enumerate("abcd")]
+    assert joined("C01", found).verdict == verdict
+    assert joined("C10", found).verdict == ("holds" if as_claimed == 4 else "does not hold here"), "C10 is about each benchmark"
+    assert joined("C01", found[:2]).verdict.startswith("open: as claimed here; 2 of the 3 benchmarks")
+
+
+def spoken(id: str, study: str, as_claimed: bool) -> Verdict:
+    """The verdict of one study, of three seeds."""
+    checks = (at_least("known", Estimate(1.0, 1.0, 1.0, 9, 9, 3), 0.5), at_least("asked", Estimate(float(as_claimed), 0.0, 1.0, 9, 9, 3), 0.5))
+    return Verdict(id, Outcome(checks), (Ran(f"{study}-small", study, "small", 3, 3, 9, None, 1.0, 1.0, 1.0, 1.0),))

@@ -165,7 +165,7 @@ def ledger(verdicts: Sequence[Mapping[str, Any]], *, full: bool = False) -> Rend
     table.add_column()
     for verdict in verdicts:
         name = verdict["verdict"]
-        style = {"holds": "green", "does not hold here": "red", "not run": "dim"}.get(name, "yellow")
+        style = {"holds": "green", "does not hold here": "red", "not run": "dim"}.get(name.partition(":")[0], "yellow")
         parts: list[RenderableType] = [Text(name, style=f"bold {style}"), Text(verdict["claim"])]
         if full:
             parts.append(Text(f"Rule: {verdict['rule']}.", style="italic"))

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from tolman.studies._study import Outcome
 SCALES = ("quick", "small", "paper")
 BENCHMARKS = {"C01": 3, "C10": 2, "C20": 2}
 """Claims about several benchmarks, and how many of them must speak before there is a verdict."""
+ENOUGH = {"C01"}
+"""Those that hold where that many are as claimed (the ledger's "on >= 3 benchmarks"); the others are about each of their benchmarks."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,8 @@ def settle(results: Path, ids: Sequence[str], scale: str | None = None) -> list[
 
 
 def joined(id: str, found: Sequence[Verdict]) -> Verdict:
-    """One verdict from those of several studies: every check of each must hold, and a claim about benchmarks stays open below the number it asks for."""
+    """One verdict from those of several studies: every check of each must hold, or all checks of as many as the claim asks for (`ENOUGH`). A claim about benchmarks
+    stays open below the number it asks for."""
     if len(found) < 2 and id not in BENCHMARKS:
         return found[0] if found else Verdict(id)
     if not found:
@@ -159,7 +162,11 @@ def joined(id: str, found: Sequence[Verdict]) -> Verdict:
     needed = BENCHMARKS.get(id, 1)
     missing = f"{len(found)} of the {needed} benchmarks that the rule asks for" if len(found) < needed else ""
     notes, measured = " ".join(dict.fromkeys(o.note for o in outcomes if o.note)), "; ".join(o.measured for o in outcomes if o.measured)
-    outcome = Outcome(tuple(c for o in outcomes for c in o.checks), notes, missing or " ".join(o.open for o in outcomes if o.open), measured)
+    checks, still_open = tuple(c for o in outcomes for c in o.checks), missing or " ".join(o.open for o in outcomes if o.open)
+    outcome = Outcome(checks, notes, still_open, measured)
+    if id in ENOUGH and not missing:
+        by_study = tuple((v.runs[0].study, all(c.holds for c in o.checks)) for v, o in zip(found, outcomes, strict=True))
+        outcome = replace(outcome, by_study=by_study, enough=needed)
     return Verdict(id, outcome, tuple(ran for v in found for ran in v.runs))
 
 

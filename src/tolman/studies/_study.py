@@ -59,6 +59,10 @@ class Outcome:
     """Why the claim stays open whatever the numbers, where it does (say, it asks for more benchmarks)."""
     measured: str = ""
     """What was found, for a claim that is a question: in words made from the numbers."""
+    by_study: tuple[tuple[str, bool], ...] = ()
+    """Study -> as claimed there, for a claim whose rule asks for a number of benchmarks."""
+    enough: int = 0
+    """That number: so many of `by_study` must be as claimed, and the verdict says which are not. 0: every check must hold."""
 
     @property
     def seeds(self) -> int:
@@ -68,14 +72,17 @@ class Outcome:
     def verdict(self) -> str:
         if not self.checks or any(c.measured.n == 0 for c in self.checks):
             return "not run"
-        holds = all(c.holds for c in self.checks)
+        mine = [study for study, as_claimed in self.by_study if as_claimed]
+        holds = len(mine) >= self.enough if self.enough else all(c.holds for c in self.checks)
         if self.measured:
             return f"open: measured {self.measured}" + (f", but {self.seeds} of {MIN_SEEDS} seeds" if self.seeds < MIN_SEEDS else "")
         if self.seeds < MIN_SEEDS:
             return f"open: {'as claimed' if holds else 'not as claimed'}, but {self.seeds} of {MIN_SEEDS} seeds"
         if self.open:
             return f"open: {'as claimed' if holds else 'not as claimed'} here; {self.open}"
-        return "holds" if holds else "does not hold here"
+        others = [study for study, _ in self.by_study if study not in mine]
+        where = f": on {len(mine)} of {len(self.by_study)} benchmarks{', not on ' * bool(others)}{', '.join(others)}" if self.enough else ""
+        return ("holds" if holds else "does not hold here") + where
 
 
 def select(frames: Frames, **where: str | tuple[str, ...]) -> pl.DataFrame:

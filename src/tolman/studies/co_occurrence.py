@@ -12,7 +12,7 @@ from tolman.core.stats import say
 from tolman.datasets.co_occurrence import CoOccurrence
 from tolman.run.cell import Cell
 from tolman.run.frames import Frames
-from tolman.studies._benchmark import CLOSED, ORACLE, asked, share
+from tolman.studies._benchmark import CLOSED, ORACLE, asked, share, with_copying
 from tolman.studies._study import Outcome, at_least, at_most, difference, select, surely_above
 
 scales = {"quick": 1, "small": 3}
@@ -28,12 +28,14 @@ def label(dose: int) -> str:
 def cells(scale: str, seeds: Sequence[int]) -> list[Cell]:
     """A training for each dose, asked closed book and with the facts among distractors."""
     steps = 1000 if scale == "quick" else 1400
-    return [
-        c
-        for seed in seeds
-        for dose in DOSES[scale]
-        for c in asked(CoOccurrence.at("quick", dose=dose), seed, _KINDS, training=label(dose), steps=steps, watched=2)
-    ]
+    return with_copying(
+        [
+            c
+            for seed in seeds
+            for dose in DOSES[scale]
+            for c in asked(CoOccurrence.at("quick", dose=dose), seed, _KINDS, training=label(dose), steps=steps, watched=2)
+        ]
+    )
 
 
 def most(frames: Frames) -> str:

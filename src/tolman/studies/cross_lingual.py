@@ -10,7 +10,7 @@ from tolman.core.stats import say
 from tolman.datasets.cross_lingual import CrossLingual
 from tolman.run.cell import Cell
 from tolman.run.frames import Frames
-from tolman.studies._benchmark import CLOSED, ORACLE, asked, rescued, share
+from tolman.studies._benchmark import CLOSED, ORACLE, asked, rescued, share, with_copying
 from tolman.studies._study import Outcome, accuracy, at_least, select
 
 scales = {"quick": 1, "small": 3}
@@ -23,7 +23,7 @@ _KINDS = (*TOLD, *NATURAL, *FORMAL)
 def cells(scale: str, seeds: Sequence[int]) -> list[Cell]:
     """One training, asked closed book and with the fact and the words it needs among distractors."""
     steps = 1000 if scale == "quick" else 1600
-    found = [c for seed in seeds for c in asked(CrossLingual.at("quick"), seed, _KINDS, training=FRESH, steps=steps)]
+    found = with_copying([c for seed in seeds for c in asked(CrossLingual.at("quick"), seed, _KINDS, training=FRESH, steps=steps)])
     return [c.model_copy(update={"curve": ("recall_a", "a_to_b", "a_to_formal")}) if c.curve else c for c in found]
 
 
