@@ -5,6 +5,7 @@ from collections import Counter
 import pytest
 from scipy import stats
 
+from dataset_pages import check_page
 from tolman.core.errors import UserError
 from tolman.core.seeds import rng
 from tolman.datasets.reversals import RELATIONS, Reversals, derangement, entity_names
@@ -158,3 +159,7 @@ def test_derangements_are_uniform():
 def test_names_are_all_different():
     names = entity_names(1000, rng(0, "test_datasets"))
     assert len(set(names)) == len({n.lower() for n in names}) == 1000 and all(n.isalpha() and n[0].isupper() for n in names)
+
+
+def test_page():
+    check_page(Reversals)
