@@ -105,7 +105,7 @@ def lines(results: Path, verdict: Any, *, pictured: bool) -> Iterator[str]:
 
 def run_lines(results: Path, ran: Any) -> Iterator[str]:
     """One run: its study, size, machine and cost, the sizes that all its trainings share and a table of those that differ."""
-    from tolman.report._quantities import duration, quantity
+    from tolman.report._quantities import duration, parameters, quantity
     from tolman.run.frames import Frames
     from tolman.studies._settle import sizes, studies
 
@@ -113,9 +113,9 @@ def run_lines(results: Path, ran: Any) -> Iterator[str]:
     machines = sorted({f"{e['processor']}, {e['cores']} cores" for e in map(json.loads, frames.cells["environment"].unique())})
     days = sorted({frames.cells["created"].min()[:10], frames.cells["created"].max()[:10]})  # type: ignore[index]
     title = studies()[ran.study].__doc__.strip().split("\n")[0]
-    each = "" if ran.parameters is None else " of " + " to ".join(dict.fromkeys(f"{n / 1e6:.2g}" for n in ran.parameters)) + " M parameters"
     yield from (f"**`{ran.name}`** ({title})", "")
-    yield f"- {ran.seeds} seeds, {ran.trainings} trainings{each}, {len(frames.cells)} cells, {ran.questions:,} questions; {' to '.join(days)} on {'; '.join(machines)}."
+    ran_what = f"{ran.seeds} seeds, {ran.trainings} trainings{parameters(ran.parameters)}, {len(frames.cells)} cells, {ran.questions:,} questions"
+    yield f"- {ran_what}; {' to '.join(days)} on {'; '.join(machines)}."
     yield f"- Cost of the whole run: training {quantity(ran.train_flops)}FLOPs in {duration(ran.train_s)}, asking {quantity(ran.ask_flops)}FLOPs in {duration(ran.ask_s)}."
     yield f"- Again: `tolman run {ran.study} --scale {ran.scale} --seeds {ran.seeds}`."
     common, differing = sizes(frames)

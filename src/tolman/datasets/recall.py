@@ -49,6 +49,9 @@ class Recall(Component):
     recital_share: float = Field(default=0.25, ge=0, lt=1)
     """So many recitals for each sequence: stored facts of a set, three to six in random order, one after the other, none beginning where the one before it ends.
     Without them a fact is recalled at the beginning of a text only, and a trace has to recall its second fact after its first."""
+    same_recital_share: float = Added(0.0, ge=0, le=1)
+    """Share of the recitals that keep to one relation, with no entity twice, and go on through all of the set as often as not: what a search recites. Reversals need
+    some: without, traces went round in circles (LOG.md)."""
     answer_share: float = Field(default=0.15, ge=0, lt=1)
     """So many traces with their answers, for each sequence, that stand alone: only the answer is a target."""
     asked: int = Field(default=60, ge=1)
@@ -155,11 +158,14 @@ class _Set:
 
     def recitals(self) -> Iterator[Document]:
         """Stored facts one after the other, as a trace has them, but never two that make a chain."""
-        draw = self.stream("recitals")
-        for number in range(round(self.spec.recital_share * self.spec.episode_count / 2)):
+        draw, spec = self.stream("recitals"), self.spec
+        for number in range(round(spec.recital_share * spec.episode_count / 2)):
             text, targets, before = "", [], -1
-            for i in draw.integers(0, len(self.facts), int(draw.integers(3, 7))).tolist():
-                start, relation = self.facts[i]
+            facts = [self.facts[i] for i in draw.integers(0, len(self.facts), int(draw.integers(3, 7))).tolist()]
+            if spec.same_recital_share and draw.random() < spec.same_recital_share:
+                relation, most = int(draw.integers(spec.relations)), spec.entities if draw.random() < 0.5 else 6
+                facts = [(start, relation) for start in draw.permutation(spec.entities)[:most].tolist()]
+            for start, relation in facts:
                 if start != before:
                     statement, size = self.fact(start, relation)
                     text += (" . " if text else "") + statement

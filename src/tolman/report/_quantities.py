@@ -1,7 +1,7 @@
 """Numbers as people say them. Loads nothing: `tolman list` passes here."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -20,6 +20,11 @@ def duration(seconds: float) -> str:
     if not math.isfinite(seconds):
         return "unknown"
     return f"{seconds:.3g} s" if seconds < 120 else f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:.3g} h"
+
+
+def parameters(span: Sequence[int] | None) -> str:
+    """Parameters of the smallest and the largest model: ` of 0.57 to 2.2 M parameters`; blank where they are not known."""
+    return "" if span is None else " of " + " to ".join(dict.fromkeys(f"{n / 1e6:.0f}" if n >= 1e8 else f"{n / 1e6:.2g}" for n in span)) + " M parameters"
 
 
 def retained(row: Mapping[str, Any]) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColum
 from rich.table import Table
 from rich.text import Text
 
-from tolman.report._quantities import duration, quantity, retained
+from tolman.report._quantities import duration, parameters, quantity, retained
 
 LABEL, CELL = 30, 16
 """Columns that a label and a number with its interval take."""
@@ -187,14 +187,16 @@ def _checks(checks: Sequence[Mapping[str, Any]], full: bool) -> RenderableType:
     """What was measured, with its interval, beside what it must be."""
     shown = checks if full or len(checks) <= MOST_CHECKS else [c for i, c in enumerate(checks) if i < MOST_CHECKS - 2 or not c["holds"]][:MOST_CHECKS]
     grid = Table.grid(padding=(0, 2))
-    for column in ({"no_wrap": True}, {}, {"no_wrap": True}, {"no_wrap": True}, {"no_wrap": True, "style": "dim"})[: 5 if full else 4]:
+    for column in ({"no_wrap": True}, {"min_width": 12}, {"no_wrap": True}, {}):
         grid.add_column(**column)  # type: ignore[arg-type]
     for c in shown:
-        more = (f"n = {c['n']}, {c['seeds']} seed{'s' * (c['seeds'] != 1)}",) if full else ()
         must = c["must"].replace(" (whole interval)", ", surely")
         mark = Text("ok", style="green") if c["holds"] else Text("no", style="red")
         mean, low, high = (f"{c[k]:.{3 if full else 2}f}" for k in ("mean", "low", "high"))
-        grid.add_row(mark, Text(c["what"]), Text(f"{mean} [{low}, {high}]"), must, *more)
+        measured = Text(f"{mean} [{low}, {high}]")
+        if full:
+            measured.append(f"\nn = {c['n']}, {c['seeds']} seed{'s' * (c['seeds'] != 1)}", style="dim")
+        grid.add_row(mark, Text(c["what"]), measured, must)
     left = [c for c in checks if c not in shown]
     if left:
         failing = sum(not c["holds"] for c in left)
@@ -204,10 +206,8 @@ def _checks(checks: Sequence[Mapping[str, Any]], full: bool) -> RenderableType:
 
 def _ran(run: Mapping[str, Any]) -> str:
     """`reversals-quick: 3 seeds, 9 trainings of 0.57 M parameters, 54 TFLOPs in 17 min`."""
-    span = run["parameters"]
-    each = "" if span is None else " of " + " to ".join(dict.fromkeys(f"{n / 1e6:.2g}" for n in span)) + " M parameters"
     seeds, trainings = f"{run['seeds']} seed{'s' * (run['seeds'] != 1)}", f"{run['trainings']} training{'s' * (run['trainings'] != 1)}"
-    return f"{run['name']}: {seeds}, {trainings}{each}, {quantity(run['train_flops'])}FLOPs in {duration(run['train_s'])}"
+    return f"{run['name']}: {seeds}, {trainings}{parameters(run['parameters'])}, {quantity(run['train_flops'])}FLOPs in {duration(run['train_s'])}"
 
 
 def listing(title: str, rows: Sequence[tuple[str, str]]) -> RenderableType:
