@@ -31,14 +31,17 @@ class Draws(_asking.Draws):
 
     def orders(self, n: int) -> Callable[[], Any]:
         """A function that gives the next permutation at each call, as bytes if they can hold it."""
-
-        def drawn() -> list[Any]:
-            rows = self._generator.permuted(np.tile(np.arange(n), (256, 1)), axis=1)[::-1]
-            return [row.tobytes() for row in rows.astype(np.uint8)] if n <= 256 else rows.tolist()
-
         if n not in self._orders:
-            self._orders[n] = chain.from_iterable(iter(drawn, None)).__next__
+            self._orders[n] = _permutations(n, self._generator)
         return self._orders[n]
+
+
+def _permutations(n: int, generator: np.random.Generator) -> Callable[[], Any]:
+    def drawn() -> list[Any]:
+        rows = generator.permuted(np.tile(np.arange(n), (256, 1)), axis=1)[::-1]
+        return [row.tobytes() for row in rows.astype(np.uint8)] if n <= 256 else rows.tolist()
+
+    return chain.from_iterable(iter(drawn, None)).__next__
 
 
 class Grid:

@@ -208,7 +208,7 @@ class _World:
             most = 1 + trunc(uniform() * levels)
             text, targets = "", []
             for i in slots:
-                left = uniform() * most
+                left = uniform() * most  # its whole part is how many filler words to say
                 while left >= 1:
                     text += before[trunc(uniform() * words)]
                     left -= 1
