@@ -24,7 +24,7 @@ from tolman.core.data import Document
 from tolman.core.discovery import component, names
 
 RESULTS = Path(__file__).parent / "results" / "build_datasets.json"
-TOKEN_LEVEL = ("reversals", "codebooks", "two_hop", "co_occurrence", "cross_lingual", "mazes")
+TOKEN_LEVEL = ("reversals", "codebooks", "two_hop", "co_occurrence", "cross_lingual", "mazes", "recall")
 AIM = {True: 50_000, False: 5_000}
 """Documents per second: token-level, and language."""
 FEW = 1000

@@ -1,10 +1,11 @@
 """Documents, questions and corpora: what a digest sees, what a selection selects."""
 
+import gc
 from dataclasses import FrozenInstanceError, replace
 
 import pytest
 
-from tolman.core.data import Corpus, Document, Kind, Question, Verdict
+from tolman.core.data import Corpus, Document, Kind, Question, Verdict, uncollected
 from tolman.testing._world import world
 
 
@@ -57,3 +58,20 @@ def test_defaults_are_the_modest_ones():
 def test_only_one_verdict_is_right():
     assert [v for v in Verdict if v == "correct"] == [Verdict.CORRECT]
     assert {str(v) for v in Verdict} == {"correct", "wrong", "unparsed", "truncated", "refused", "failed"}
+
+
+def test_garbage_is_looked_for_again_after_a_build_that_fails_too():
+    @uncollected()
+    def build(fails: bool) -> bool:
+        assert not fails
+        return gc.isenabled()
+
+    assert gc.isenabled() and build(False) is False and gc.isenabled()
+    with pytest.raises(AssertionError):
+        build(True)
+    assert gc.isenabled() and gc.get_freeze_count() == 0
+    gc.disable()
+    try:
+        assert build(False) is False and not gc.isenabled(), "it was off before"
+    finally:
+        gc.enable()

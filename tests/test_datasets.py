@@ -6,9 +6,10 @@ import pytest
 from scipy import stats
 
 from dataset_pages import check_page
+from tolman.core.discovery import component
 from tolman.core.errors import UserError
 from tolman.core.seeds import rng
-from tolman.datasets.reversals import RELATIONS, Reversals, derangement, entity_names
+from tolman.datasets.reversals import RELATIONS, Reversals, Uniforms, derangement, entity_names
 
 INVERSE = {way: back for a, b in RELATIONS for way, back in ((a, b), (b, a))}
 FORWARD = {a for a, _ in RELATIONS}
@@ -163,3 +164,36 @@ def test_names_are_all_different():
 
 def test_page():
     check_page(Reversals)
+
+
+def test_numbers_in_blocks_are_those_of_the_generator():
+    plain, numbers, passed = rng(0, "test_datasets").random(40_000).tolist(), Uniforms(rng(0, "test_datasets")), 0
+    for wanted, skipped in ((0, 0), (1, 0), (5000, 3), (20_000, 17), (9, 0), (8192, 1)):
+        numbers.hold(wanted + skipped)
+        assert [numbers.next() for _ in range(wanted)] == plain[passed : passed + wanted]
+        numbers.skip(skipped)
+        passed += wanted + skipped
+
+
+@pytest.mark.parametrize(
+    "name, fields, digest",
+    [
+        ("reversals", {"episodes": "fresh"}, "310a6ef74c14af58d7e569b4138f1693"),
+        ("reversals", {"episodes": "trained"}, "ba07614b034dc7172c954af24a2ea2cb"),
+        ("codebooks", {"episodes": "fresh"}, "c94beedff2bed21d5883724f72a50c33"),
+        ("codebooks", {"episodes": "trained"}, "715e630ecf62c38b385088bbf598bcef"),
+        ("two_hop", {"episodes": "fresh"}, "0d1d4693013f55c7d4e0d6c6700ef72a"),
+        ("two_hop", {"episodes": "trained"}, "d0e7f09463b149aaf26370edcaa892cf"),
+        ("co_occurrence", {"episodes": "fresh"}, "88453f623c83ced5f7c20b0950984c9e"),
+        ("co_occurrence", {"episodes": "trained"}, "f60ab36ae4831827e253b78e373e8902"),
+        ("cross_lingual", {"episodes": "fresh"}, "2f872083f86d7945a3f0708637a2b444"),
+        ("cross_lingual", {"episodes": "trained"}, "0896835af7e55ef5b3f96ccf3fc4b92a"),
+        ("mazes", {"episodes": "fresh"}, "a7452d79a77d2935bfc6dd223926237d"),
+        ("mazes", {"episodes": "trained"}, "60c2f926d43aaf34f6e7e49a2fa514b9"),
+        ("recall", {}, "75b0e86631979a3b54bc3484d03d7a6e"),
+    ],
+)
+def test_a_corpus_stays_as_it_is_to_the_byte(name, fields, digest):
+    """What was measured on it holds for these bytes: whoever means to change them raises the dataset's `revision`."""
+    dataset = component(f"datasets/{name}")
+    assert dataset(**(dataset.example | fields)).build(5).digest() == digest  # type: ignore[attr-defined]

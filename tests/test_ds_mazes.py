@@ -16,6 +16,7 @@ from tolman.core.errors import UserError
 from tolman.core.leaks import find_leaks
 from tolman.core.seeds import rng
 from tolman.core.world import Task
+from tolman.datasets._mazes_grid import Draws
 from tolman.datasets.mazes import Mazes
 
 MOVES = ("north", "east", "south", "west")
@@ -357,6 +358,14 @@ def drawn(maze, side: int) -> str:
         )
         rows.append("    " + "".join(("|" if maze.neighbours[c][2] >= 0 else " ").center(4) + "  " for c in cells).rstrip())
     return "\n".join(rows[:-1])
+
+
+@pytest.mark.parametrize("n", [0, 1, 36, 256, 257])
+def test_random_orders_are_numpys_permutations(n):
+    """Whatever holds them; the last row of a block comes first."""
+    draws, plain = Draws(rng(0, "test_ds_mazes")), rng(0, "test_ds_mazes")
+    blocks = [plain.permuted(np.tile(np.arange(n), (256, 1)), axis=1)[::-1].tolist() for _ in range(2)]
+    assert [list(draws.order(n)) for _ in range(512)] == blocks[0] + blocks[1]
 
 
 def test_documentation_page_is_up_to_date(corpus, monkeypatch):

@@ -1,8 +1,10 @@
 """What a dataset is made of: documents to learn from, questions to ask, and what is known about both."""
 
+import gc
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import cached_property
@@ -113,6 +115,21 @@ class Corpus:
         hasher.update(json.dumps({k: asdict(v) for k, v in self.kinds.items()}, sort_keys=True).encode())
         hasher.update(repr(self.forbidden).encode())
         return hasher.hexdigest()
+
+
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Keeps Python from looking for garbage while a corpus is built: its documents stay, and they would be gone through over and over for nothing."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects and not gc.get_freeze_count():
+            gc.freeze()  # both together make what is new old, without going through it
+            gc.unfreeze()
+        if collects:
+            gc.enable()
 
 
 class Verdict(StrEnum):

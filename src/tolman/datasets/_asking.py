@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import count
+from itertools import chain
+from math import trunc
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,24 +19,23 @@ class Draws:
     """Small draws from a generator at a tenth of its price for one draw: uniform numbers are taken from it in blocks."""
 
     def __init__(self, generator: np.random.Generator) -> None:
-        blocks = (number for _ in count() for number in generator.random(_BLOCK).tolist())
-        self.uniform: Callable[[], float] = blocks.__next__
+        self.uniform: Callable[[], float] = chain.from_iterable(iter(lambda: generator.random(_BLOCK).tolist(), None)).__next__
         """A number in [0, 1)."""
 
     def below(self, n: int) -> int:
         """An integer in [0, n)."""
-        return int(self.uniform() * n)
+        return trunc(self.uniform() * n)
 
     def pick(self, items: Sequence[T]) -> T:
         """One of `items`."""
-        return items[int(self.uniform() * len(items))]
+        return items[trunc(self.uniform() * len(items))]
 
     def sample(self, items: Iterable[T], k: int) -> list[T]:
         """`k` different ones of `items` (all of them if there are fewer), in random order."""
         pool, uniform = list(items), self.uniform
         n = len(pool)
         for i in range(min(k, n)):
-            j = i + int(uniform() * (n - i))
+            j = i + trunc(uniform() * (n - i))
             pool[i], pool[j] = pool[j], pool[i]
         return pool[:k]
 
@@ -44,7 +44,7 @@ class Draws:
         assert k <= len(items), f"{k} wanted of {len(items)}"
         chosen: dict[int, None] = {}
         while len(chosen) < k:
-            chosen[int(self.uniform() * len(items))] = None
+            chosen[trunc(self.uniform() * len(items))] = None
         return [items[i] for i in chosen]
 
     def shuffle(self, items: Iterable[T]) -> list[T]:

@@ -1,13 +1,15 @@
 """In-context sequences: earlier episodes in a maze, then episodes to objects that were seen in them, so that using what stands in context can be learned."""
 
 from collections.abc import Collection, Iterator, Sequence
+from itertools import accumulate, islice
 from typing import NamedTuple
 
 import numpy as np
 
 from tolman.core.data import Document
-from tolman.datasets._mazes_grid import LANDMARKS, Draws, Grid, carve, episode
+from tolman.datasets._mazes_grid import LANDMARKS, Draws, Grid, carve
 from tolman.datasets._mazes_place import Place, write
+from tolman.datasets._worlds import blocks
 
 _LAYOUTS, _LESSONS = 64, 2048
 """Layouts of the fresh mazes, and lessons in all. Landmarks and objects are drawn anew for every sequence, so remembering a layout helps nobody."""
@@ -15,22 +17,27 @@ _LAYOUTS, _LESSONS = 64, 2048
 
 Line = tuple[str, int]
 """An episode, and where in it the first action begins."""
+Fresh = tuple[int, bytes, bytes, bytes]
+"""A fresh maze: whose name it bears, landmark of each cell, goals in random order, and cells in the order in which they get these and the other objects."""
 
 
 class Way(NamedTuple):
-    """The cells of a way, and the format into which their views go."""
+    """A way, and how to write of it."""
 
-    cells: Sequence[int]
+    cells: bytes
     frame: str
+    """The format into which their views go."""
+    goal: int
+    """Which of the lesson's ends it leads to."""
 
 
 class Lesson(NamedTuple):
     """Ways to show, and new ways that follow from them: a part of one, or parts of two that meet on a shortest path."""
 
-    cells: int
-    """Cells of the maze."""
-    shown: list[Way]
-    new: list[Way]
+    shown: tuple[Way, ...]
+    new: tuple[Way, ...]
+    ends: bytes
+    """The cells they lead to."""
 
 
 class Arena(NamedTuple):
@@ -79,8 +86,10 @@ class Arena(NamedTuple):
                 if part[-1] in self.goals and (part[0], part[-1]) not in self.barred and part not in (*shown, *new):
                     new.append(part)
             if new:
-                ways = ([Way(cells, self.grid.frame(cells)) for cells in some] for some in (shown, draws.shuffle(new)))
-                return Lesson(self.grid.cells, *ways)
+                every = [*shown, *draws.shuffle(new)]
+                ends = list(dict.fromkeys(cells[-1] for cells in every))
+                ways = tuple([Way(bytes(cells), self.grid.frame(cells), ends.index(cells[-1])) for cells in every])
+                return Lesson(ways[: len(shown)], ways[len(shown) :], bytes(ends))
 
 
 class Exercises:
@@ -96,6 +105,13 @@ class Exercises:
         grids = [carve(*layout, draw) for _ in range(_LAYOUTS if fresh else 0)]
         self.fresh_arenas = [Arena(grid, range(grid.cells), range(grid.cells), frozenset()) for grid in grids]
         self.lessons: list[Lesson] = []
+        self.place_orders, self.cell_orders, self.goal_orders = map(self.draws.orders, (len(places), places[0].grid.cells, len(places[0].goals)))
+        words = [[*p.goals.values(), *p.latent.values(), *p.unseen.values()] for p in places]
+        every = ["", *(f" {word}" for word in sorted(words[0]))]
+        self.views = np.array([[landmark + word for word in every] for landmark in LANDMARKS], object)
+        self.words = np.array([[every.index(f" {word}") for word in row] for row in words])
+        self.heads = [[f"maze {p.name} goal {word} : " for word in row] for p, row in zip(places, words, strict=True)]
+        self.held = [{(row.index(word), LANDMARKS.index(landmark)) for word, landmark in p.held_words} for p, row in zip(places, words, strict=True)]
 
     def fresh_lesson(self) -> Lesson:
         """A lesson in a fresh layout: a new one until there are many, then one of those."""
@@ -107,14 +123,14 @@ class Exercises:
     def documents(self, count: int) -> Iterator[Document]:
         """`count` sequences. All that follows the first observation of a new episode can be known from the earlier ones, and is a target."""
         provenance = "episode:fresh" if self.fresh else "episode:trained"
-        for number in range(count):
-            shown, new = self.fresh_lines() if self.fresh else self.trained_lines()
-            text = "\n".join([line for line, _ in self.draws.shuffle(shown)])
+        lines = self.fresh_lines(count) if self.fresh else (self.trained_lines() for _ in range(count))
+        for number, (shown, new) in enumerate(lines):
+            text = "\n".join([line for line, _ in shown])
             targets = []
             for line, begin in new:
                 targets.append((len(text) + 1 + begin, len(text) + 1 + len(line)))
                 text += "\n" + line
-            yield Document(f"episode:{number}", text, provenance, tuple(targets), role="exercise")
+            yield Document(f"episode:{number}", text, provenance, tuple(targets), "exercise")
 
     def trained_lines(self) -> tuple[list[Line], list[Line]]:
         """Episodes to show and new ones, of one maze; and training episodes of any maze beside those shown."""
@@ -124,32 +140,53 @@ class Exercises:
         for _ in range(draws.below(self.sizes[0] - len(shown) + 1)):
             other = draws.below(len(self.places))
             shown.append(write(self.places[other], self.arenas[other].way(draws)))
-        return shown, new
+        return draws.shuffle(shown), new
 
-    def fresh_lines(self) -> tuple[list[Line], list[Line]]:
-        """The same in a fresh maze, beside episodes of other fresh mazes under other names."""
+    def fresh_lines(self, count: int) -> Iterator[tuple[list[Line], list[Line]]]:
+        """The same in fresh mazes, beside episodes of other fresh mazes under other names. Many are drawn before they are written, all at once."""
+        for n in blocks(count, 512):
+            mazes: list[Fresh] = []
+            drawn = [self.fresh_ways(mazes) for _ in range(n)]
+            lines = self.lines(mazes, [way for shown, new in drawn for way in (*shown, *new)])
+            for shown, new in drawn:
+                yield list(islice(lines, len(shown))), list(islice(lines, len(new)))
+
+    def fresh_ways(self, mazes: list[Fresh]) -> tuple[list[tuple[int, Way]], list[tuple[int, Way]]]:
+        """Ways to show and new ones, each with its place in `mazes`, which gets the mazes of this sequence."""
         draws = self.draws
-        first, *others = draws.order(len(self.places))
-        lesson = self.fresh_lesson()
-        lines = self.relabelled(self.places[first], lesson.cells, [*lesson.shown, *lesson.new])
-        shown, new = lines[: len(lesson.shown)], lines[len(lesson.shown) :]
+        first, *others = self.place_orders()
+        some, more, ends = self.fresh_lesson()
+        at = len(mazes)
+        mazes.append(self.fresh_maze(first, ends, [(way.goal, way.cells[0]) for way in some + more]))
+        shown, new = [(at, way) for way in some], [(at, way) for way in more]
         for other in others[: draws.below(self.sizes[0] - len(shown) + 1)]:
-            elsewhere = self.fresh_lesson()
-            shown += self.relabelled(self.places[other], elsewhere.cells, elsewhere.shown[:1])
-        return shown, new
+            way = self.fresh_lesson().shown[0]
+            shown.append((len(mazes), way))
+            mazes.append(self.fresh_maze(other, way.cells[-1:], [(0, way.cells[0])]))
+        return draws.shuffle(shown), new
 
-    def relabelled(self, place: Place, cells: int, ways: Sequence[Way]) -> list[Line]:
-        """Episodes along `ways` through a maze of random landmarks and objects that bears the name of `place`."""
-        draws, words = self.draws, list(place.goals.values())
-        ends = list(dict.fromkeys([way.cells[-1] for way in ways]))
+    def fresh_maze(self, place: int, ends: bytes, pairs: list[tuple[int, int]]) -> Fresh:
+        """A maze of random landmarks and objects under the name of a place, with goals at `ends`. `pairs` are the ways' goals (of the ends) and starts."""
+        held = self.held[place]
         while True:
-            views = [LANDMARKS[i] for i in draws.order(cells)]
-            order = draws.order(len(words))
-            objects = {cell: words[i] for cell, i in zip(ends, order, strict=False)}
-            if not any((objects[way.cells[-1]], views[way.cells[0]]) in place.held_words for way in ways):
-                break
-        others = [*(words[n] for n in order[len(ends) :]), *place.latent.values(), *place.unseen.values()]
-        objects |= zip([cell for cell in draws.order(cells) if cell not in objects], others, strict=False)
-        for cell, word in objects.items():
-            views[cell] += " " + word
-        return [episode(place.name, objects[way.cells[-1]], way.frame, [views[cell] for cell in way.cells]) for way in ways]
+            landmarks, goals = self.cell_orders(), self.goal_orders()
+            if held.isdisjoint([(goals[goal], landmarks[start]) for goal, start in pairs]):
+                return place, landmarks, goals, ends + self.cell_orders().translate(None, ends)
+
+    def lines(self, mazes: list[Fresh], ways: list[tuple[int, Way]]) -> Iterator[Line]:
+        """The episodes along `ways`, each given with the number of its maze."""
+        places = [maze[0] for maze in mazes]
+        landmarks, goals, cells = (np.frombuffer(b"".join(rows), np.uint8).reshape(len(mazes), -1) for rows in list(zip(*mazes, strict=True))[1:])
+        words = self.words[places]
+        words[:, : goals.shape[1]] = np.take_along_axis(words, goals, axis=1)
+        word = np.zeros(cells.shape, int)
+        np.put_along_axis(word, cells[:, : words.shape[1]], words, axis=1)
+        numbers, some = zip(*ways, strict=True)
+        along, frames, ends = zip(*some, strict=True)
+        lengths = [len(way) for way in along]
+        at = np.repeat(numbers, lengths), np.frombuffer(b"".join(along), np.uint8)
+        views = self.views[landmarks[at], word[at]].tolist()
+        heads = [self.heads[places[i]][mazes[i][2][end]] for i, end in zip(numbers, ends, strict=True)]
+        texts = "\n".join(map(str.__add__, heads, frames)) % tuple(views)
+        begins = [len(head) + len(views[end - n]) + 1 for head, end, n in zip(heads, accumulate(lengths), lengths, strict=True)]
+        return zip(texts.split("\n"), begins, strict=True)

@@ -1,8 +1,10 @@
 """Grids with walls: random connected layouts, their shortest paths, and the mazes in which an agent sees one cell at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain, pairwise
+from typing import Any
 
 import numpy as np
 
@@ -21,14 +23,25 @@ class Draws(_asking.Draws):
     def __init__(self, generator: np.random.Generator) -> None:
         super().__init__(generator)
         self._generator = generator
-        self._orders: dict[int, list[list[int]]] = {}
+        self._orders: dict[int, Callable[[], Any]] = {}
 
-    def order(self, n: int) -> list[int]:
+    def order(self, n: int) -> Sequence[int]:
         """A random permutation of 0 .. n - 1."""
-        rows = self._orders.setdefault(n, [])
-        if not rows:
-            rows.extend(self._generator.permuted(np.tile(np.arange(n), (256, 1)), axis=1).tolist())
-        return rows.pop()
+        return self.orders(n)()
+
+    def orders(self, n: int) -> Callable[[], Any]:
+        """A function that gives the next permutation at each call, as bytes if they can hold it."""
+        if n not in self._orders:
+            self._orders[n] = _permutations(n, self._generator)
+        return self._orders[n]
+
+
+def _permutations(n: int, generator: np.random.Generator) -> Callable[[], Any]:
+    def drawn() -> list[Any]:
+        rows = generator.permuted(np.tile(np.arange(n), (256, 1)), axis=1)[::-1]
+        return [row.tobytes() for row in rows.astype(np.uint8)] if n <= 256 else rows.tolist()
+
+    return chain.from_iterable(iter(drawn, None)).__next__
 
 
 class Grid:
@@ -41,23 +54,25 @@ class Grid:
     def __init__(self, neighbours: Sequence[Sequence[int]], ties: Sequence[int] = (0, 1, 2, 3)) -> None:
         self.neighbours = tuple(tuple(row) for row in neighbours)
         self.cells = len(self.neighbours)
-        self.ties = tuple(ties)
-        self._ways: dict[int, tuple[list[int], list[int], list[int]]] = {}
+        self._exits = [[row[d] for d in ties if row[d] != WALL] for row in self.neighbours]
+        self._ways: dict[int, tuple[list[int], list[int]]] = {}
 
-    def to(self, goal: int) -> tuple[list[int], list[int], list[int]]:
-        """For each cell: steps to `goal`, the expert's direction (-1 at the goal), and all cells in order of their distance."""
+    def to(self, goal: int) -> tuple[list[int], list[int]]:
+        """For each cell: steps to `goal`, and the expert's next cell (-1 at the goal)."""
         if goal not in self._ways:
-            steps, direction, order = [-1] * self.cells, [-1] * self.cells, [goal]
+            steps, following, order = [-1] * self.cells, [-1] * self.cells, [goal]
             steps[goal] = 0
             for cell in order:
-                for after in self.neighbours[cell]:
-                    if after != WALL and steps[after] < 0:
+                for after in self._exits[cell]:
+                    if steps[after] < 0:
                         steps[after] = steps[cell] + 1
                         order.append(after)
             for cell in order[1:]:
-                row = self.neighbours[cell]
-                direction[cell] = next(d for d in self.ties if row[d] != WALL and steps[row[d]] == steps[cell] - 1)
-            self._ways[goal] = steps, direction, order
+                for after in self._exits[cell]:
+                    if steps[after] < steps[cell]:
+                        following[cell] = after
+                        break
+            self._ways[goal] = steps, following
         return self._ways[goal]
 
     def steps(self, start: int, goal: int) -> int:
@@ -66,15 +81,15 @@ class Grid:
 
     def path(self, start: int, goal: int) -> list[int]:
         """The cells of the expert's way, both ends included."""
-        direction, cells = self.to(goal)[1], [start]
+        following, cells = self.to(goal)[1], [start]
         while start != goal:
-            start = self.neighbours[start][direction[start]]
+            start = following[start]
             cells.append(start)
         return cells
 
     def frame(self, cells: Sequence[int]) -> str:
         """A way along `cells`, each a neighbour of the one before, as a format into which their views go: `%s north %s east %s`."""
-        return "%s" + "".join(f" {DIRECTIONS[self.neighbours[cell].index(after)]} %s" for cell, after in zip(cells, cells[1:], strict=False))
+        return "%s" + "".join([f" {DIRECTIONS[self.neighbours[cell].index(after)]} %s" for cell, after in pairwise(cells)])
 
     def dead_ends(self) -> list[int]:
         """Cells with one exit: no way between two other cells passes them."""
@@ -140,8 +155,12 @@ class Maze:
     def observe(self, state: int) -> str:
         return self.views[state]
 
+    @cached_property
+    def exits(self) -> tuple[tuple[str, ...], ...]:
+        return tuple(tuple(word for word, after in zip(DIRECTIONS, row, strict=True) if after != WALL) for row in self.neighbours)
+
     def legal(self, state: int) -> tuple[str, ...]:
-        return tuple(word for word, after in zip(DIRECTIONS, self.neighbours[state], strict=True) if after != WALL)
+        return self.exits[state]
 
     def move(self, state: int, action: str) -> int:
         after = self.neighbours[state][DIRECTIONS.index(action)]

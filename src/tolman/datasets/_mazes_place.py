@@ -36,7 +36,7 @@ class Place:
 
     def __post_init__(self) -> None:
         self.held_words = {(self.goals[goal], self.maze.landmarks[start]) for start, goal in self.held}
-        for goal in self.goals:
+        for goal in () if self.passing else self.goals:
             for start in self.starts:
                 trained = start != goal and (start, goal) not in self.held
                 for cell in self.grid.path(start, goal):
@@ -118,12 +118,13 @@ def found_place(
     pairs = [(start, goal) for goal in goals for start in starts if start != goal]
     held = frozenset(pairs[i] for i in draws.order(len(pairs))[: round(new_starts * len(pairs))])
     landmarks = [LANDMARKS[i] for i in draws.order(grid.cells)]
+    passing, shown = {}, {}  # what latent objects there are makes no difference to them
 
     def place(latent: Sequence[int]) -> Place:
         objects = dict(zip((*goals, *latent, *unseen), (*goal_words, *latent_words, *unseen_words), strict=False))
         maze = Maze(name, grid.neighbours, tuple(landmarks), tuple(objects.get(cell, "") for cell in range(grid.cells)))
         by_role = ({cell: objects[cell] for cell in cells} for cells in (goals, latent, unseen))
-        return Place(maze, grid, *by_role, starts=starts, held=held)
+        return Place(maze, grid, *by_role, starts=starts, held=held, passing=passing, shown=shown)
 
     empty = place([])
     latent = []

@@ -84,17 +84,14 @@ def in_context(sequences: Iterable[Sequence[Line]], filler: Filler, draw: np.ran
         mine = gaps[level]
         if len(mine) < len(lines):
             mine += filler.drawn(filler.gaps, level, 4096 + len(lines), draw)
-        start = starts[level].pop()
-        text, targets, at = [start], [], len(start)
+        text, targets = starts[level].pop(), []
         for statement, target in lines:
-            end = at + len(statement)
+            text += statement
             if target:
+                end = len(text)
                 targets.append((end - target, end))
-            gap = mine.pop()
-            text += (statement, gap)
-            at = end + len(gap)
-        text[-1] = text[-1].partition("\n")[0]
-        yield Document(f"{name}:{number}", "".join(text), provenance, tuple(targets), "exercise")
+            text += mine.pop()
+        yield Document(f"{name}:{number}", text.rpartition("\n")[0], provenance, tuple(targets), "exercise")
 
 
 def shuffle(lines: list[Line], picks: Sequence[int], skip: int = 0) -> list[Line]:

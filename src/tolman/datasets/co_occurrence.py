@@ -13,7 +13,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from tolman.core.component import Component
-from tolman.core.data import Corpus, Document, Kind, Question
+from tolman.core.data import Corpus, Document, Kind, Question, uncollected
 from tolman.core.seeds import rng
 from tolman.datasets._worlds import Filler, Line, blocks, few_of_two, in_context, invented, others, shuffle, shuffled, told
 
@@ -84,6 +84,7 @@ class CoOccurrence(Component):
             raise ValueError(f"asked = {self.asked} is more than the {told} values told of background individuals")
         return self
 
+    @uncollected()
     def build(self, seed: int) -> Corpus:
         """The corpus of world `seed`: the same to the byte on every machine."""
         return _World(self, seed).corpus()

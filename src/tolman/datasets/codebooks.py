@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from tolman.core.component import Component
-from tolman.core.data import Corpus, Document, Kind, Question
+from tolman.core.data import Corpus, Document, Kind, Question, uncollected
 from tolman.core.seeds import rng
 from tolman.datasets._worlds import MOST_WORDS, Filler, Line, blocks, few_of_two, in_context, invented, others, shuffle, shuffled, told
 
@@ -85,6 +85,7 @@ class Codebooks(Component):
             raise ValueError(f"asked = {self.asked} is more than the {self.books * trained} definitions of trained symbols")
         return self
 
+    @uncollected()
     def build(self, seed: int) -> Corpus:
         """The corpus of world `seed`: the same to the byte on every machine."""
         return _World(self, seed).corpus()
@@ -221,9 +222,10 @@ class _World:
         """One sequence: definitions (of a pair drawn twice the first code holds), then these again and an encoding for each of `picks`, random numbers."""
         tables: dict[int, dict[int, int]] = {b: {} for b in books}
         asked = []
-        for b, s, c in zip(books, symbols, codes, strict=False):  # only as many as there are books
-            if s not in tables[b]:
-                tables[b][s] = c
+        for i, b in enumerate(books):
+            table, s, c = tables[b], symbols[i], codes[i]
+            if s not in table:
+                table[s] = c
                 asked.append(self.definition(b, s, c))
         shown = [(line, 0) for line, _ in asked]
         for which, length, *at in picks:

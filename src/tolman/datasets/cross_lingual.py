@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from tolman.core.component import Component
-from tolman.core.data import Corpus, Document, Kind, Question
+from tolman.core.data import Corpus, Document, Kind, Question, uncollected
 from tolman.core.seeds import rng
 from tolman.datasets._worlds import MOST_WORDS, Filler, Line, blocks, derangement, few_of_two, in_context, invented, others, shuffle, shuffled, told
 
@@ -78,6 +78,7 @@ class CrossLingual(Component):
             raise ValueError(f"options = {self.options} needs at least {self.options + 1} entities, not {self.entities}")
         return self
 
+    @uncollected()
     def build(self, seed: int) -> Corpus:
         """The corpus of world `seed`: the same to the byte on every machine."""
         return _World(self, seed).corpus()

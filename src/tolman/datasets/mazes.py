@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from tolman.core.component import Component
-from tolman.core.data import Corpus, Document, Kind
+from tolman.core.data import Corpus, Document, Kind, uncollected
 from tolman.core.errors import UserError
 from tolman.core.seeds import rng
 from tolman.core.world import Task, random_walk_success, shortest_actions, transcript
@@ -95,6 +95,7 @@ class Mazes(Component):
             raise ValueError(f"loops = {self.loops} is more than the {most_loops(self.side)} openings that side = {self.side} has beyond a spanning tree")
         return self
 
+    @uncollected()
     def build(self, seed: int) -> Corpus:
         """The corpus of world `seed`: the same to the byte on every machine. Raises UserError where no random maze fits the sizes."""
         return _World(self, seed).corpus()

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from tolman.core.component import Added, Component
-from tolman.core.data import Corpus, Document, Kind, Question
+from tolman.core.data import Corpus, Document, Kind, Question, uncollected
 from tolman.core.seeds import rng
 from tolman.core.thinking import ASK, Puzzle, joined
 from tolman.datasets._worlds import MOST_WORDS, Filler, Line, blocks, derangement, few_of_two, in_context, invented, others, shuffle, shuffled
@@ -80,6 +80,7 @@ class Recall(Component):
             raise ValueError(f"forms = {self.forms} names one form twice")
         return self
 
+    @uncollected()
     def build(self, seed: int) -> Corpus:
         """The corpus of world `seed`: the same to the byte on every machine."""
         names = [name.capitalize() for name in invented(2 * self.entities, rng(seed, "recall", "names"))]

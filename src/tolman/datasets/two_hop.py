@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from tolman.core.component import Component
-from tolman.core.data import Corpus, Document, Kind, Question
+from tolman.core.data import Corpus, Document, Kind, Question, uncollected
 from tolman.core.errors import UserError
 from tolman.core.seeds import rng
 from tolman.datasets._worlds import MOST_WORDS, Filler, Line, blocks, derangement, few_of_two, in_context, invented, others, shuffle, shuffled, told
@@ -112,6 +112,7 @@ class TwoHop(Component):
             )
         return self
 
+    @uncollected()
     def build(self, seed: int) -> Corpus:
         """The corpus of world `seed`: the same to the byte on every machine. Raises UserError if chance left too few chains to ask."""
         names = invented(self.worlds * self.entities, rng(seed, "two_hop", "names"))
