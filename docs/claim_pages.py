@@ -6,7 +6,7 @@ machine, and with them the drawing.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -123,14 +123,28 @@ def run_lines(results: Path, ran: Any) -> Iterator[str]:
         fields = ", ".join(f"{name.partition('.')[2]} {value}" for name, value in common.items() if name.startswith(part))
         address = frames.cells[part].unique(maintain_order=True).to_list()
         yield f"- {' and '.join(f'`{a}`' for a in address)}: {fields or 'nothing in common'}."
-    names = [name for name in (differing[0][1] if differing else {})]
-    if names and len(differing) > 1:
-        yield from ("", "| training | " + " | ".join(name.partition(".")[2] for name in names) + " |", "|---|" + "---:|" * len(names))
-        yield from (
-            f"| {training} | " + " | ".join("" if v is None else f"{v:.4g}" if isinstance(v, float) else str(v) for v in fields.values()) + " |"
-            for training, fields in differing
-        )
+    if len(differing) > 1:
+        yield from differences(differing)
     yield ""
+
+
+MOST_COLUMNS = 14
+
+
+def differences(differing: Sequence[tuple[str, Mapping[str, Any]]]) -> Iterator[str]:
+    """The fields in which trainings differ: a table, or a line for each training where that would be too wide."""
+    named = [(training, {name.partition(".")[2]: short(value) for name, value in fields.items()}) for training, fields in differing]
+    names = list(named[0][1])
+    if len(names) > MOST_COLUMNS:
+        yield "- The trainings differ in:"
+        yield from (f"  - {training}: {', '.join(f'{name} {value}' for name, value in fields.items() if value)}." for training, fields in named)
+    elif names:
+        yield from ("", "| training | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names))
+        yield from (f"| {training} | {' | '.join(fields.values())} |" for training, fields in named)
+
+
+def short(value: Any) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def limits(verdict: Any) -> Iterator[str]:

@@ -14,7 +14,7 @@ from tolman.core.errors import UserError
 from tolman.run.frames import Frames
 from tolman.studies import dose
 from tolman.studies._ledger import LEDGER
-from tolman.studies._settle import known, largest, settle, sizes
+from tolman.studies._settle import flattened, known, largest, settle, sizes
 
 ROOT = Path(__file__).parents[1]
 TRAININGS = len(dose.cells("small", range(3)))
@@ -111,6 +111,15 @@ def test_runs_tell_their_size_and_cost(tmp_path: Path) -> None:
     assert dict(differing)["model 4 times as large, 90 % reversed"]["model.width"] == 256 and len(differing) == TRAININGS // 3
     assert largest(tmp_path, "dose") == tmp_path / "dose-small" and largest(tmp_path, "mazes") is None
     assert settle(tmp_path, ["C07"], scale="quick")[0].verdict == "not run"
+
+
+def test_fields_of_components_within_are_named_one_by_one(pages: ModuleType) -> None:
+    within = {"steps": 3, "first": {"is": "train_time/pretrain", "steps": 9, "of": {"inverses": {"a": "b"}}}, "last": None}
+    assert dict(flattened(within)) == {"steps": 3, "first": "pretrain", "first.steps": 9, "first.of.inverses.a": "b", "last": None}
+    few = [("one", {"dataset.a": 1, "model.b": 0.5}), ("two", {"dataset.a": None, "model.b": 2.0})]
+    assert list(pages.differences(few)) == ["", "| training | a | b |", "|---|---:|---:|", "| one | 1 | 0.5 |", "| two |  | 2 |"]
+    many = [(name, {f"dataset.f{i}": None if i == skipped else i for i in range(9)}) for name, skipped in (("one", 2), ("two", 8))]
+    assert list(pages.differences(many))[1] == "  - one: f0 0, f1 1, " + ", ".join(f"f{i} {i}" for i in range(3, 15)) + "."
 
 
 @pytest.mark.parametrize(("given", "nearest"), [("C4", "C04"), ("c39", "C38"), ("7", "C07"), ("Cxx", "there is: C01")])

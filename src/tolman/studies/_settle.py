@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -175,15 +175,28 @@ def together(runs: Sequence[Frames]) -> Frames:
     return Frames(*(pl.concat([getattr(run, name) for run in runs]) for name in ("cells", "items", "trainings")))
 
 
+def flattened(fields: Mapping[str, Any], within: str = "") -> Iterator[tuple[str, Any]]:
+    """(`first.steps`, value) of every field, those of nested components included. What such a component is, its own name says: (`first`, "pretrain")."""
+    for name, value in fields.items():
+        if not isinstance(value, Mapping):
+            yield within + name, value
+            continue
+        if "is" in value:
+            yield within + name, value["is"].partition("/")[2]
+        yield from flattened({k: v for k, v in value.items() if k != "is"}, f"{within}{name}.")
+
+
 def sizes(frames: Frames) -> tuple[dict[str, Any], list[tuple[str, dict[str, Any]]]]:
     """What a run was, from its configurations: the fields that all its trainings share, and for each training those that differ.
 
-    A field reads `dataset.entities`; labels, seeds and what is only asked differently are left out, and fields that only some have are None elsewhere.
+    A field reads `dataset.entities`, that of a component within `train_time.first.steps`; labels, seeds and what is only asked differently are left out, and fields that
+    only some have are None elsewhere.
     """
     flat: dict[str, dict[str, Any]] = {}
     for training, text in frames.cells.select("training", "config").unique("training", maintain_order=True).iter_rows():
         config = json.loads(text)
-        flat[training] = {f"{part}.{k}": v for part in ("dataset", "model", "train_time") for k, v in config[part].items() if k not in ("is", "device")}
+        parts = {part: {k: v for k, v in config[part].items() if k not in ("is", "device")} for part in ("dataset", "model", "train_time")}
+        flat[training] = dict(flattened(parts))
     every = list(dict.fromkeys(name for fields in flat.values() for name in fields))
     same = [n for n in every if all(n in fields for fields in flat.values()) and len({json.dumps(fields[n]) for fields in flat.values()}) == 1]
     common = {name: next(iter(flat.values()))[name] for name in same}
