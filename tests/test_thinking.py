@@ -118,21 +118,20 @@ def test_votes_are_counted_question_by_question():
 
 
 def test_draws_are_uniform_and_independent_of_one_another():
-    draws = Draws(range(2000))
-    table = np.stack([draws.at(step, np.arange(2000)) for step in range(50)])
+    table = Draws(range(2000)).table(50)
     assert table.min() >= 0 and table.max() < 1
     counts = np.histogram(table, bins=20, range=(0, 1))[0]
     assert ((counts - 5000) ** 2 / 5000).sum() < 43.8, "chi-square with 19 degrees of freedom, p = .001"
     for other in (table[1:], table[:, 1:]):
         assert abs(np.corrcoef(table[: len(other), : other.shape[1]].ravel(), other.ravel())[0, 1]) < 0.015
-    assert (Draws([7, 3]).at(4, np.array([1])) == Draws([3]).at(4, np.array([0]))).all()
+    assert (Draws([7, 3]).table(5)[:, 1] == Draws([3]).table(9)[:5, 0]).all()
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
 def test_tokens_are_drawn_as_often_as_they_are_likely(temperature):
     logits = torch.tensor([2.0, 0.0, -1.0, 1.0, -30.0])
     n = 20_000
-    found = drawn(logits.log_softmax(-1).expand(n, 5), temperature, Draws(range(n)).at(0, np.arange(n)))
+    found = drawn(logits.log_softmax(-1).expand(n, 5), temperature, torch.from_numpy(Draws(range(n)).table(1)[0]))
     share = (logits / temperature).softmax(-1)
     assert torch.bincount(found, minlength=5) / n == pytest.approx(share.numpy(), abs=0.015) and not (found == 4).any()
 
