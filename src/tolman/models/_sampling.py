@@ -93,5 +93,6 @@ def go_on(last_NV: Tensor, decoder: Decoding, *, max_tokens: int, stops: Sequenc
 
 def drawn(logprob_AV: Tensor, temperature: float, uniform_A: Tensor) -> Tensor:
     """One token (A,) of each distribution at `temperature`, by inverting its cumulative sum (in float64, so that rare tokens keep their share)."""
-    share_AV = (logprob_AV.double() / temperature).softmax(-1).cumsum(-1)
+    scaled_AV = logprob_AV if temperature == 1 else logprob_AV.double() / temperature
+    share_AV = scaled_AV.softmax(-1, dtype=torch.float64).cumsum(-1)
     return torch.searchsorted(share_AV, uniform_A[:, None] * share_AV[:, -1:], right=True).squeeze(1).clamp_max(logprob_AV.shape[1] - 1)
