@@ -14,6 +14,7 @@ On a machine that others use too, BENCHMARK_CLOCK=cpu with --threads 1 measures 
 
 import argparse
 import json
+import os
 import platform
 import tempfile
 from collections.abc import Callable, Sequence
@@ -182,7 +183,7 @@ def main() -> None:
         settings["embedded, a step of practice"] = (lambda: {"tolman": our_step(), "trl": trl_step("eager")}, 2)
     result: dict[str, Any] = {
         "date": date.today().isoformat(), "machine": platform.machine(), "torch": torch.__version__, "threads": given.threads, "rounds": given.rounds,
-        "samples": SAMPLES, "max_tokens": TOKENS, "settings": {},
+        "clock": os.environ.get("BENCHMARK_CLOCK", "wall"), "load_before": round(os.getloadavg()[0], 2), "samples": SAMPLES, "max_tokens": TOKENS, "settings": {},
     }  # fmt: skip
     for name, (contenders, rounds) in settings.items():
         found = result["settings"][name] = measured(contenders(), rounds)

@@ -4,7 +4,7 @@ Where rows are few and short, a step is as dear as its count of operations: this
 but for rounding.
 
 Shapes: N rows, A rows that go on, D width, K key-value heads, B = N x K, G query heads to a key-value head, E head width, R positions there is room for,
-S cached positions, V vocabulary.
+of which the last C are new, S cached positions, V vocabulary.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class Decoder:
         shape, stack, first = network.shape, network.model, cache.layers[0].key
         assert first is not None, "the cache has read nothing"
         self.read = self.end = self.seen = first.shape[2]
-        self.ahead_RR = first.new_empty(0, 0)
+        self.ahead_CR = first.new_empty(0, 0)
         self.embedding, self.gain = stack.embed_tokens.weight, stack.norm.weight * shape.width**0.5
         self.least = first.new_tensor((shape.width * shape.epsilon) ** 0.5)
         place_1L = torch.arange(self.read, self.read + room, device=first.device)[None]
@@ -43,10 +43,10 @@ class Decoder:
         """Logits (N, V) after one more token of each row."""
         if self.end == self.seen:
             self.seen += CHUNK
-            self.ahead_RR = self.embedding.new_full((self.seen, self.seen), -torch.inf).triu(1)
+            self.ahead_CR = self.embedding.new_full((CHUNK, self.seen), -torch.inf).triu(self.end + 1)
             for layer in self.layers:
                 layer.key, layer.value = (F.pad(kept, (0, 0, 0, CHUNK)) for kept in (layer.key, layer.value))
-        x_ND, ahead_R = F.embedding(token_N, self.embedding), self.ahead_RR[self.end]
+        x_ND, ahead_R = F.embedding(token_N, self.embedding), self.ahead_CR[self.end - self.seen]
         for layer in self.layers:
             x_ND = layer.forward(x_ND, self.end - self.read, self.end, ahead_R)
         self.end += 1
