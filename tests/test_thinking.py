@@ -10,7 +10,8 @@ from tolman.core.data import Answer, Generation, Prompt, Question, Verdict
 from tolman.core.errors import UserError
 from tolman.core.packing import pack
 from tolman.models import tiny
-from tolman.models._decode import Decoder
+from tolman.models._decode import CHUNK, Decoder
+from tolman.models._draw import pick
 from tolman.models._sampling import Draws, drawn
 from tolman.models.scripted import Scripted
 from tolman.models.tiny import Tiny
@@ -118,35 +119,49 @@ def test_votes_are_counted_question_by_question():
 
 
 def test_draws_are_uniform_and_independent_of_one_another():
-    draws = Draws(range(2000))
-    table = np.stack([draws.at(step, np.arange(2000)) for step in range(50)])
+    table = Draws(range(2000)).table(50)
     assert table.min() >= 0 and table.max() < 1
     counts = np.histogram(table, bins=20, range=(0, 1))[0]
     assert ((counts - 5000) ** 2 / 5000).sum() < 43.8, "chi-square with 19 degrees of freedom, p = .001"
     for other in (table[1:], table[:, 1:]):
         assert abs(np.corrcoef(table[: len(other), : other.shape[1]].ravel(), other.ravel())[0, 1]) < 0.015
-    assert (Draws([7, 3]).at(4, np.array([1])) == Draws([3]).at(4, np.array([0]))).all()
+    assert (Draws([7, 3]).table(5)[:, 1] == Draws([3]).table(9)[:5, 0]).all()
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.5])
 def test_tokens_are_drawn_as_often_as_they_are_likely(temperature):
     logits = torch.tensor([2.0, 0.0, -1.0, 1.0, -30.0])
     n = 20_000
-    found = drawn(logits.log_softmax(-1).expand(n, 5), temperature, Draws(range(n)).at(0, np.arange(n)))
+    found = drawn(logits.log_softmax(-1).expand(n, 5), temperature, torch.from_numpy(Draws(range(n)).table(1)[0]))
     share = (logits / temperature).softmax(-1)
     assert torch.bincount(found, minlength=5) / n == pytest.approx(share.numpy(), abs=0.015) and not (found == 4).any()
 
 
-def test_the_decoder_is_the_general_forward_pass(monkeypatch):
-    model = SMALL.create(CORPUS, seed=0)
+def test_tokens_of_pretrained_models_are_gumbels_maximum():
+    logit_NV, seeds = torch.randn(3, 1000, generator=torch.Generator().manual_seed(0)), (1, 2, 3)
+    for temperature in (1.0, 0.7):
+        uniform_NV = torch.stack([torch.rand(1000, generator=torch.Generator().manual_seed(s)) for s in seeds])
+        expected = (logit_NV / temperature - (-uniform_NV.clamp_min(1e-20).log()).log()).argmax(-1)
+        assert torch.equal(pick(logit_NV, temperature, [torch.Generator().manual_seed(s) for s in seeds]), expected)
+    assert torch.equal(pick(logit_NV, 0.0, []), logit_NV.argmax(-1))
+
+
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+def test_the_decoder_is_the_general_forward_pass(monkeypatch, kv_heads):
+    model = Tiny(layers=2, width=32, heads=4, kv_heads=kv_heads, head_width=8, hidden=48).create(CORPUS, seed=0)
+    draw = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in model.network.parameters():  # gains that are not 1, and larger weights, so that mistakes show
+            p.copy_(p * 4 if p.ndim == 2 else 0.5 + torch.rand(p.shape, generator=draw))
     prompts = [Prompt(q.prompt, (ADA.prompt,) * (i % 2)) for i, q in enumerate(ASKED)]
-    settings = {"max_tokens": 12, "samples": 6, "temperature": 1.0, "seed": 2}
+    settings = {"max_tokens": 40, "samples": 6, "temperature": 1.0, "seed": 2}
     quick = model.generate(prompts, **settings)
     monkeypatch.setattr(tiny.Decoder, "suits", staticmethod(lambda network: False))
     plain = model.generate(prompts, **settings)
     assert [[g.ids for g in row] for row in quick] == [[g.ids for g in row] for row in plain]
     assert [g.nats for row in quick for g in row] == pytest.approx([g.nats for row in plain for g in row], abs=1e-4)
-    assert len({g.tokens for row in quick for g in row}) > 3 and Decoder is tiny.Decoder
+    lengths = {g.tokens for row in quick for g in row}
+    assert len(lengths) > 3 and max(lengths) > 2 * CHUNK and Decoder is tiny.Decoder, "texts end at different times, some after the cache has grown twice"
 
 
 def test_log_probabilities_of_what_was_written_are_those_it_was_drawn_with():

@@ -43,7 +43,16 @@ class RMSNorm(nn.Module):
         self.epsilon = epsilon
 
     def forward(self, x: Tensor) -> Tensor:
-        return _Normed.apply(x, self.weight, self.epsilon)  # type: ignore[no-any-return]
+        if torch.is_grad_enabled():
+            return _Normed.apply(x, self.weight, self.epsilon)  # type: ignore[no-any-return]
+        return unit(x, self.epsilon)[0] * self.weight
+
+
+def unit(x: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    """x / rms(x), and 1 / rms(x)."""
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
+    scale = (norm.square() / x.shape[-1] + epsilon).rsqrt().to(x.dtype)
+    return x * scale, scale
 
 
 class _Normed(torch.autograd.Function):
@@ -51,11 +60,9 @@ class _Normed(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, gain: Tensor, epsilon: float) -> Tensor:
-        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=torch.float32)
-        scale = (norm.square() / x.shape[-1] + epsilon).rsqrt().to(x.dtype)
-        unit = x * scale
-        ctx.save_for_backward(unit, scale, gain)
-        return unit * gain
+        along, scale = unit(x, epsilon)
+        ctx.save_for_backward(along, scale, gain)
+        return along * gain
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
@@ -201,7 +208,7 @@ class Qwen3(nn.Module):
 
     def experts(self) -> list[Experts]:
         """The sparse feed-forward layers, first block first; none in a dense model."""
-        return [layer for layer in self.modules() if isinstance(layer, Experts)]
+        return [block.mlp for block in self.model.layers if isinstance(block.mlp, Experts)]  # type: ignore[union-attr]
 
     def logits(self, hidden_ND: Tensor) -> Tensor:
         """Logits (N, V) of the next token."""
@@ -256,5 +263,5 @@ class Cache:
         chosen = Cache(len(self.layers))
         for mine, its in zip(self.layers, chosen.layers, strict=True):
             assert mine.key is not None and mine.value is not None
-            its.key, its.value = mine.key[row_N], mine.value[row_N]
+            its.key, its.value = mine.key.index_select(0, row_N), mine.value.index_select(0, row_N)
         return chosen

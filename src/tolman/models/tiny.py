@@ -209,7 +209,7 @@ class TinyModel:
         inputs = (token_BT, positions(segment_BT), segment_mask(segment_BT, self.causal), None, at_BQ)
         hidden_BQD = functional_call(self.network, weights, inputs)
         logit_BQV = F.linear(hidden_BQD, weights["model.embed_tokens.weight"]).float()
-        self._book(token_BT.numel(), token_BT.shape[1], at_BQ.numel(), tokens=batch.tokens, passes=passes)
+        self._book(forward_flops(self.shape, token_BT.numel(), token_BT.shape[1], at_BQ.numel()), tokens=batch.tokens, passes=passes)
         return logit_BQV, at_BQ + ahead
 
     def imbalance(self, real_BT: Tensor, at_BQ: Tensor) -> Tensor | float:
@@ -257,7 +257,7 @@ class TinyModel:
     def generate(self, prompts: Sequence[Prompt], *, max_tokens: int, samples: int = 1, temperature: float = 0.0, seed: int = 0) -> list[list[Generation]]:
         """Texts up to a line break, the document's end or `max_tokens`. The prompt is read once for all its samples; finished rows leave the batch."""
         out: list[list[Generation]] = [[] for _ in prompts]
-        stops = torch.tensor([self.words.document, self.words.pad, self.words.line_break], device=self.device)
+        stops = [self.words.document, self.words.pad, self.words.line_break]
         for rows, token_BT in self._batches(prompts, room=max_tokens):
             if not self.causal:
                 assert samples == 1 and not temperature, "a bidirectional model fills blanks greedily: one sample, temperature 0"
@@ -271,11 +271,9 @@ class TinyModel:
             keys = [derive(seed, "tiny", self.render(prompts[row]), i) for row in rows for i in range(samples)] if temperature else []
 
             decoder = Decoder(self.network, cache, max_tokens) if Decoder.suits(self.network) else Plain(self.network, cache)
-            found = go_on(
-                last_NV, decoder, max_tokens=max_tokens, stops=stops, temperature=temperature, draws=Draws(keys) if temperature else None,
-                book=lambda rows, step, read=token_BT.shape[1]: self._book(rows, read + step + 1, rows, tokens=rows),
-            )  # fmt: skip
-            for i, (token_L, length, nats, ended) in enumerate(zip(*map(np.ndarray.tolist, found), strict=True)):
+            found = go_on(last_NV, decoder, max_tokens=max_tokens, stops=stops, temperature=temperature, draws=Draws(keys) if temperature else None)
+            self._book(sum(forward_flops(self.shape, n, seen, n) for n, seen in found.passes), tokens=sum(n for n, _ in found.passes))
+            for i, (token_L, length, nats, ended) in enumerate(zip(*map(np.ndarray.tolist, found[:4]), strict=True)):
                 ids = token_L[:length]
                 text = self.words.decode(ids[:-1] if ended else ids)
                 out[rows[i // samples]].append(Generation(text, length, nats, ended, ids=tuple(ids)))
@@ -304,7 +302,7 @@ class TinyModel:
         cache = Cache(self.spec.layers)
         last_B1 = torch.full((B, 1), T - 1, device=self.device)
         hidden_B1D = self.network(token_BT, torch.arange(T, device=self.device).expand(B, T), None, cache, last_B1)
-        self._book(B * T, T, B, tokens=B * T)
+        self._book(forward_flops(self.shape, B * T, T, B), tokens=B * T)
         return self.network.logits(hidden_B1D[:, 0]), cache
 
     def _fill(self, token_1T: Tensor, blanks: int, given: Sequence[int] | np.ndarray | None = None) -> tuple[list[int], float]:
@@ -318,7 +316,7 @@ class TinyModel:
             everywhere = torch.ones(1, 1, T, T, dtype=torch.bool, device=self.device)
             at = torch.full((1, 1), T - blanks + i, device=self.device)
             hidden_11D = self.network(input_1T, torch.arange(T, device=self.device)[None], everywhere, None, at)
-            self._book(T, T, 1, tokens=T)
+            self._book(forward_flops(self.shape, T, T, 1), tokens=T)
             logprob_V = self.network.logits(hidden_11D[:, 0])[0].log_softmax(-1)
             filled.append(int(logprob_V.argmax()) if given is None else int(given[i]))
             nats += float(logprob_V[filled[-1]])
@@ -329,17 +327,18 @@ class TinyModel:
         N, T = token_NT.shape
         mask = torch.ones(T, past + T, dtype=torch.bool, device=self.device).tril(past)
         hidden = self.network(token_NT, torch.arange(past, past + T, device=self.device).expand(N, T), mask, cache)
-        self._book(N * T, past + T, N * T, tokens=N * T)
+        self._book(forward_flops(self.shape, N * T, past + T, N * T), tokens=N * T)
         return self.network.logits(hidden)
 
     # -- price and storage -----------------------------------------------------------------------------------------------------
 
-    def _book(self, positions: int, seen: int, asked: int, *, tokens: int, passes: int = 1) -> None:
-        """Book `tokens` tokens; FLOPs are those executed, padding included. `passes` is 3 in training: the backward pass does twice the forward's work."""
-        rows = sum(experts.rows for experts in self.network.experts())
+    def _book(self, flops: float, *, tokens: int, passes: int = 1) -> None:
+        """Book `tokens` tokens and `flops`, those executed, padding included; what the experts have computed comes on top. `passes` is 3 in training: the backward
+        pass does twice the forward's work."""
         for experts in self.network.experts():
+            flops += 6.0 * self.shape.width * self.shape.hidden * experts.rows
             experts.rows = 0
-        self.meter.add(Cost(tokens=tokens, flops=passes * forward_flops(self.shape, positions, seen, asked, rows)))
+        self.meter.add(Cost(tokens=tokens, flops=passes * flops))
 
     def save(self, folder: Path) -> None:
         """A directory that `transformers.AutoModelForCausalLM` and `AutoTokenizer` load as Qwen3 or Qwen3-MoE (and refuse for a bidirectional model, which is none)."""
@@ -369,9 +368,9 @@ class TinyModel:
         }  # fmt: skip
 
 
-def forward_flops(shape: Shape, positions: int, seen: int, asked: int, expert_rows: int = 0) -> float:
+def forward_flops(shape: Shape, positions: int, seen: int, asked: int) -> float:
     """FLOPs of the matrix products of a forward pass, 2 per multiply-add: each of `positions` is compared with `seen` positions; the last block's queries
-    and feed-forward layer, and the logits, are computed at `asked` positions only. Experts have computed `expert_rows` rows.
+    and feed-forward layer, and the logits, are computed at `asked` positions only. What experts compute comes on top.
 
     Equal to `torch.utils.flop_counter`, which likewise counts masked pairs and leaves out norms and element-wise work.
     """
@@ -379,8 +378,7 @@ def forward_flops(shape: Shape, positions: int, seen: int, asked: int, expert_ro
     keys = shape.width * 2 * key_value
     feed = shape.experts or 3 * shape.hidden  # with experts, every token meets the router alone
     rest = shape.width * (2 * query + feed) + 2 * seen * query
-    experts = expert_rows * 3 * shape.width * shape.hidden
-    return 2.0 * (shape.layers * positions * keys + ((shape.layers - 1) * positions + asked) * rest + experts + asked * shape.width * shape.vocabulary)
+    return 2.0 * (shape.layers * positions * keys + ((shape.layers - 1) * positions + asked) * rest + asked * shape.width * shape.vocabulary)
 
 
 def positions(segment_BT: Tensor) -> Tensor:
