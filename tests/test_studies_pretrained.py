@@ -83,6 +83,13 @@ def test_a_model_that_misleads_has_nothing_usable_and_what_it_is_judged_by_was_n
     assert gain.mean == pytest.approx(_usable.usable(scored([0.9] * 20)).mean - _usable.usable(scored([0.4] * 20)).mean) and gain.low > 0
 
 
+def test_a_few_mistakes_cost_what_they_tell_whichever_facts_they_are_about():
+    """With two folds all three mistakes are in one of them in one world of four, which came out at minus three bits."""
+    best = max(np.mean([_usable._bits(np.log([q, 1 - q]), np.array([True, False]), s) for q in [0.02] * 3 + [0.98] * 37]) for s in np.linspace(0, 2, 81))
+    for seed in range(8):
+        assert best - 0.2 < _usable.usable(scored([0.02] * 3 + [0.98] * 37, choices=2, seed=seed)).mean < best + 0.01
+
+
 def test_several_right_answers_count_together():
     items = scored([0.4] * 10).with_columns(expected=pl.lit(["c0", "c1"]))
     right = 0.4 + 0.2
