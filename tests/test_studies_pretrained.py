@@ -17,6 +17,8 @@ from tolman.studies._benchmark import CLOSED
 from tolman.studies._pretrained import AUGMENTED, CONTEXT, MODELS_AT, TUNED, UNTRAINED, kept, label
 
 NAMES = ("nonsense_reversals", "celebrities", "pretrained_syllogisms")
+WROTE = {"tested": 20, "tested_derived": 2}
+"""Of what a model wrote for one training."""
 SEEDS = (0, 1, 2)
 MANY = 60
 """Questions of a kind at a seed."""
@@ -81,6 +83,13 @@ def test_a_model_that_misleads_has_nothing_usable_and_what_it_is_judged_by_was_n
     np.testing.assert_allclose(_usable.usable_bits(items), swapped, rtol=1e-4, atol=1e-6)
     gain = _usable.gained(scored([0.9] * 20), scored([0.4] * 20))
     assert gain.mean == pytest.approx(_usable.usable(scored([0.9] * 20)).mean - _usable.usable(scored([0.4] * 20)).mean) and gain.low > 0
+
+
+def test_a_few_mistakes_cost_what_they_tell_whichever_facts_they_are_about():
+    """With two folds all three mistakes are in one of them in one world of four, which came out at minus three bits."""
+    best = max(np.mean([_usable._bits(np.log([q, 1 - q]), np.array([True, False]), s) for q in [0.02] * 3 + [0.98] * 37]) for s in np.linspace(0, 2, 81))
+    for seed in range(8):
+        assert best - 0.2 < _usable.usable(scored([0.02] * 3 + [0.98] * 37, choices=2, seed=seed)).mean < best + 0.01
 
 
 def test_several_right_answers_count_together():
@@ -151,10 +160,11 @@ def test_the_order_of_syllogisms():
         found = frames({
             (UNTRAINED, CONTEXT): {"premises": 1.0, "conclusion": context}, (TUNED, CLOSED): {"premises": 1.0, "conclusion": tuned},
             (AUGMENTED, CLOSED): {"premises": 1.0, "conclusion": augmented},
-        })  # fmt: skip
+        }, {(AUGMENTED, CLOSED): {"notes": {"generated": {"kept": WROTE}}}})  # fmt: skip
         return Frames(found.cells, found.items.with_columns(choices=pl.lit(["a", "b", "c", "d"])), found.trainings)
 
     assert pretrained_syllogisms.c03(made(0.5, 0.8, 0.9)).verdict == "holds"
+    assert pretrained_syllogisms.c03(made(0.5, 0.8, 0.9)).note.endswith("Statements under test that it wrote itself: base 6 of 60.")
     assert [c.holds for c in pretrained_syllogisms.c03(made(0.3, 0.3, 0.2)).checks] == [True, False, False, False]
 
 
@@ -170,7 +180,7 @@ def test_prompts_are_compared_on_what_they_were_made_for():
 
 
 def test_usable_bits_before_and_after_augmentation():
-    header = {(AUGMENTED, CLOSED): {"notes": {"generated": {"leaks_in_prompts": 0}}}}
+    header = {(AUGMENTED, CLOSED): {"notes": {"generated": {"leaks_in_prompts": 0, "kept": WROTE}}}}
     shares = {(UNTRAINED, CONTEXT): {"reversal": 1.0}, (TUNED, CLOSED): {"reversal": 0.5}, (AUGMENTED, CLOSED): {"reversal": 1.0}}
     found = frames(shares, header)
     assert json.loads(found.cells.filter(training=label("base", AUGMENTED))["notes"][0])["generated"]["leaks_in_prompts"] == 0
@@ -178,3 +188,4 @@ def test_usable_bits_before_and_after_augmentation():
     items = found.items.with_columns(choices=pl.lit(["c", "w"]), scores_nats=sure)
     outcome = nonsense_reversals.c17(Frames(found.cells, items, found.trainings))
     assert outcome.verdict == "holds" and outcome.checks[0].measured.mean == pytest.approx(1.0, abs=0.1)
+    assert outcome.note.endswith("(1 bit is all there is), 6 of 60 reversals under test written.")

@@ -26,7 +26,7 @@ HURT = {errors(0.0, 0.0): 40, errors(0.3, 0.0): 38, errors(0.3, 1.0): 24}
 def frames(changed: dict[str, dict[str, tuple[int, int]]] | None = None, hurt: dict[str, int] | None = None, generate: float = 0.0) -> Frames:
     parts = []
     for training, asks in (AS_CLAIMED | (changed or {})).items():
-        notes: dict[str, Any] = {"generated": {"kept": {"true": 90, "false": 10, "tested_derived": 30, "tested": 40}}}
+        notes: dict[str, Any] = {"generated": {"kept": {"documents": 1100, "true": 90, "false": 10, "tested_derived": 30, "tested": 40}}}
         written = training != PLAIN
         costs = {
             "generate": {"tokens": 5 * written, "flops": generate * written, "seconds": 0.0},
@@ -68,6 +68,10 @@ def test_records_as_claimed_hold():
 )
 def test_records_otherwise_do_not(claim, changed, hurt, generate):
     assert study.claims[claim](frames(changed, hurt, generate)).verdict == "does not hold here"
+
+
+def test_c16_says_how_much_was_written():
+    assert "(1,100 written; 30 of 40 tested statements among them)" in study.c16(frames()).note
 
 
 def test_costs_by_hand():

@@ -126,7 +126,11 @@ def test_c10_of_syllogisms_judges_conclusions_that_the_quantifier_does_not_give_
 
 @pytest.mark.parametrize(
     "as_claimed, verdict",
-    [(4, "holds: on 4 of 4 benchmarks"), (3, "holds: on 3 of 4 benchmarks, not on d"), (2, "does not hold here: on 2 of 4 benchmarks, not on c, d")],
+    [
+        (4, "holds: on 4 of 4 benchmarks"),
+        (3, "holds: on 3 of 4 benchmarks, not shown on d"),
+        (2, "does not hold here: on 2 of 4 benchmarks, not shown on c, d"),
+    ],
 )
 def test_c01_asks_for_three_benchmarks_and_names_the_others(as_claimed, verdict):
     found = [spoken("C01", study, number < as_claimed) for number, study in enumerate("abcd")]

@@ -81,7 +81,7 @@ class Outcome:
         if self.open:
             return f"open: {'as claimed' if holds else 'not as claimed'} here; {self.open}"
         others = [study for study, _ in self.by_study if study not in mine]
-        where = f": on {len(mine)} of {len(self.by_study)} benchmarks{', not on ' * bool(others)}{', '.join(others)}" if self.enough else ""
+        where = f": on {len(mine)} of {len(self.by_study)} benchmarks{', not shown on ' * bool(others)}{', '.join(others)}" if self.enough else ""
         return ("holds" if holds else "does not hold here") + where
 
 

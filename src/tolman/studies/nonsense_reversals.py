@@ -35,7 +35,7 @@ from tolman.studies._pretrained import (
 )
 from tolman.studies._study import Check, Outcome, at_least, at_most, gain_difference, select, surely_above
 from tolman.studies._usable import gained, usable
-from tolman.studies.augmentation import ratio
+from tolman.studies.augmentation import derived, ratio
 from tolman.test_time.retrieval import Retrieval
 from tolman.train_time.distil import Distil
 from tolman.train_time.untrained import Untrained
@@ -116,7 +116,8 @@ def c17(frames: Frames) -> Outcome:
         ]
         context = usable(select(frames, training=label(model, UNTRAINED), asking=CONTEXT, kind=REVERSAL))
         notes.append(
-            f"{model}: {_bits(usable(before))} fine-tuned, {_bits(usable(after))} augmented, {_bits(context)} with everything in context (1 bit is all there is)"
+            f"{model}: {_bits(usable(before))} fine-tuned, {_bits(usable(after))} augmented, {_bits(context)} with everything in context (1 bit is all there is), "
+            f"{derived(frames, label(model, AUGMENTED))} reversals under test written"
         )
     return Outcome(tuple(checks), note=f"Usable bits for each reversal: {'; '.join(notes)}.")
 

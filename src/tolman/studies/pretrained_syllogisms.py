@@ -14,6 +14,7 @@ from tolman.run.frames import Frames
 from tolman.studies._benchmark import CLOSED
 from tolman.studies._pretrained import ASKS, AUGMENTED, CONTEXT, MODELS_AT, TUNED, UNTRAINED, asked, augmented, label, models_in, share, tuned
 from tolman.studies._study import Check, Outcome, at_least, difference, select, surely_above
+from tolman.studies.augmentation import derived
 from tolman.train_time.untrained import Untrained
 
 scales = {"quick": 1, "small": 3}
@@ -76,7 +77,9 @@ def c03(frames: Frames) -> Outcome:
             surely_above(f"{model}: conclusions, in context - fine-tuned", difference(context, closed), 0.0),
             at_least(f"{model}: conclusions, augmented - in context", difference(made, context), 0.0),
         ]
-    return Outcome(tuple(checks), note=f"Quantifier right, fine-tuned: {', '.join(f'{m} {say(_quantifier(frames, m))}' for m in models_in(frames))}.")
+    quantifier = ", ".join(f"{m} {say(_quantifier(frames, m))}" for m in models_in(frames))
+    wrote = ", ".join(f"{m} {derived(frames, label(m, AUGMENTED))}" for m in models_in(frames))
+    return Outcome(tuple(checks), note=f"Quantifier right, fine-tuned: {quantifier}. Statements under test that it wrote itself: {wrote}.")
 
 
 def _quantifier(frames: Frames, model: str) -> Estimate:

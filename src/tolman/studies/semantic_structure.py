@@ -63,7 +63,7 @@ def c10(frames: Frames) -> Outcome:
 
 
 def c01(frames: Frames) -> Outcome:
-    """With the articles that suffice in context, what follows and reversals gain surely; stated facts are recognised as well (within .05) from the weights."""
+    """With the articles that suffice (no distractors) what follows and reversals gain surely; stated facts are recognised as well (within .05) from the weights."""
 
     def gain(kinds: tuple[str, ...]) -> Estimate:
         return difference(select(frames, kind=kinds, asking=ALONE), select(frames, kind=kinds, asking=CLOSED))
@@ -72,9 +72,9 @@ def c01(frames: Frames) -> Outcome:
     recall = difference(select(frames, kind=known, asking=CLOSED), select(frames, kind=known, asking=ALONE))
     return Outcome(
         (
-            surely_above("semantic structure: what follows, in context - closed book", gain(FOLLOWS), 0.0),
-            surely_above("semantic structure: reversals, in context - closed book", gain(REVERSED), 0.0),
-            at_least("semantic structure: stated facts, closed book - in context", recall, -0.05),
+            surely_above("semantic structure: what follows, retrieved without distractors - closed book", gain(FOLLOWS), 0.0),
+            surely_above("semantic structure: reversals, retrieved without distractors - closed book", gain(REVERSED), 0.0),
+            at_least("semantic structure: stated facts, closed book - retrieved without distractors", recall, -0.05),
         )
     )
 

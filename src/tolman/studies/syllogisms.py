@@ -66,13 +66,13 @@ def c10(frames: Frames) -> Outcome:
 
 
 def c01(frames: Frames) -> Outcome:
-    """With the premises in context conclusions gain surely; premises are recalled as well (within .05) from the weights."""
+    """With the premises, and nothing else, in context conclusions gain surely; premises are recalled as well (within .05) from the weights."""
     gain = difference(select(frames, kind="conclusion", asking=ALONE), select(frames, kind="conclusion", asking=CLOSED))
     recall = difference(select(frames, kind="premises", asking=CLOSED), select(frames, kind="premises", asking=ALONE))
     return Outcome(
         (
-            surely_above("syllogisms: conclusions, in context - closed book", gain, 0.0),
-            at_least("syllogisms: premises, closed book - in context", recall, -0.05),
+            surely_above("syllogisms: conclusions, retrieved without distractors - closed book", gain, 0.0),
+            at_least("syllogisms: premises, closed book - retrieved without distractors", recall, -0.05),
         )
     )
 
