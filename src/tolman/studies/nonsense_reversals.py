@@ -35,7 +35,7 @@ from tolman.studies._pretrained import (
 )
 from tolman.studies._study import Check, Outcome, at_least, at_most, gain_difference, select, surely_above
 from tolman.studies._usable import gained, usable
-from tolman.studies.augmentation import derived, ratio
+from tolman.studies.augmentation import derived, hardly_tried, ratio
 from tolman.test_time.retrieval import Retrieval
 from tolman.train_time.distil import Distil
 from tolman.train_time.untrained import Untrained
@@ -119,7 +119,8 @@ def c17(frames: Frames) -> Outcome:
             f"{model}: {_bits(usable(before))} fine-tuned, {_bits(usable(after))} augmented, {_bits(context)} with everything in context (1 bit is all there is), "
             f"{derived(frames, label(model, AUGMENTED))} reversals under test written"
         )
-    return Outcome(tuple(checks), note=f"Usable bits for each reversal: {'; '.join(notes)}.")
+    untried = [why for model in models_in(frames) if (why := hardly_tried(frames, label(model, AUGMENTED)))]
+    return Outcome(tuple(checks), note=f"Usable bits for each reversal: {'; '.join(notes)}.", open="; ".join(untried))
 
 
 def c24(frames: Frames) -> Outcome:
@@ -145,13 +146,19 @@ def c24(frames: Frames) -> Outcome:
 
 def c28(frames: Frames) -> Outcome:
     """For each model: what everything in context adds to the untrained model closed book is surely larger with everyday nouns than with nonsense (same facts, both kinds)."""
-    checks = []
-    for model in models_in(frames):
+
+    def gain(model: str, kinds: tuple[str, ...]) -> Estimate:
         real, nonsense = (
-            tuple(select(frames, training=label(model, UNTRAINED + words), asking=asking, kind=KINDS) for asking in (CONTEXT, CLOSED)) for words in (REAL, "")
+            tuple(select(frames, training=label(model, UNTRAINED + words), asking=asking, kind=kinds) for asking in (CONTEXT, CLOSED)) for words in (REAL, "")
         )
-        checks.append(surely_above(f"{model}: use of context, everyday - nonsense nouns", gain_difference(real, nonsense), 0.0))  # type: ignore[arg-type]
-    return Outcome(tuple(checks))
+        return gain_difference(real, nonsense)  # type: ignore[arg-type]
+
+    models = models_in(frames)
+    apart = "; ".join(f"{model}: {', '.join(f'{kind} {gain(model, (kind,))}' for kind in KINDS)}" for model in models)
+    return Outcome(
+        tuple(surely_above(f"{model}: use of context, everyday - nonsense nouns", gain(model, KINDS), 0.0) for model in models),
+        note=f"By kind: {apart}. Where a model cannot use its context at all, or answers everything from it, no difference can show.",
+    )
 
 
 def c30(frames: Frames) -> Outcome:

@@ -13,7 +13,7 @@ from tolman.datasets.syllogisms import Syllogisms
 from tolman.run.cell import Cell
 from tolman.run.frames import Frames
 from tolman.scoring.choice import Choice
-from tolman.studies._benchmark import CLOSED, asked, share
+from tolman.studies._benchmark import CLOSED, ORACLE, asked, share
 from tolman.studies._study import Outcome, accuracy, at_least, at_most, difference, select, surely_above
 
 scales = {"quick": 1, "small": 3}
@@ -68,12 +68,14 @@ def c10(frames: Frames) -> Outcome:
 def c01(frames: Frames) -> Outcome:
     """With the premises, and nothing else, in context conclusions gain surely; premises are recalled as well (within .05) from the weights."""
     gain = difference(select(frames, kind="conclusion", asking=ALONE), select(frames, kind="conclusion", asking=CLOSED))
+    among = difference(select(frames, kind="conclusion", asking=ORACLE), select(frames, kind="conclusion", asking=CLOSED))
     recall = difference(select(frames, kind="premises", asking=CLOSED), select(frames, kind="premises", asking=ALONE))
     return Outcome(
         (
             surely_above("syllogisms: conclusions, retrieved without distractors - closed book", gain, 0.0),
             at_least("syllogisms: premises, closed book - retrieved without distractors", recall, -0.05),
-        )
+        ),
+        note=f"Syllogisms: with 3 distractors among the premises conclusions gain {among}.",
     )
 
 
