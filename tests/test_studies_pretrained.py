@@ -169,14 +169,16 @@ def test_the_order_of_syllogisms():
 
 
 def test_prompts_are_compared_on_what_they_were_made_for():
-    def made(local: float, plain: float, narrow: float) -> Frames:
+    def made(local: float, plain: float, narrow: float, learned: float = 1.0) -> Frames:
         return frames({
+            (TUNED, CLOSED): dict.fromkeys(celebrities.FORWARD, learned),
             (AUGMENTED, CLOSED): {"p2d_reversal": local, "d2p_reversal": local}, (celebrities.PLAIN, CLOSED): {"p2d_reversal": plain, "d2p_reversal": plain},
             (celebrities.NARROW, CLOSED): {"p2d_reversal": 1.0, "d2p_reversal": narrow}, (celebrities.GLOBAL, CLOSED): {"p2d_reversal": 0.5, "d2p_reversal": 0.5},
         })  # fmt: skip
 
     assert celebrities.c32(made(0.9, 0.3, 0.3)).verdict == "holds"
     assert [c.holds for c in celebrities.c32(made(0.3, 0.3, 0.9)).checks] == [False, False, True]
+    assert "facts as trained are right in 25 % [" in celebrities.c32(made(0.9, 0.3, 0.3, learned=0.25)).verdict
 
 
 def test_usable_bits_before_and_after_augmentation():

@@ -84,7 +84,7 @@ def c02(frames: Frames) -> Outcome:
 
 def c32(frames: Frames) -> Outcome:
     """Of the base's augmentations: the prompt that names the task surely beats the one that does not on the kind that the narrow one is made for, and surely beats the narrow one
-    on the other kind. Local and global are compared over both."""
+    on the other kind. Local and global are compared over both. Open where fine-tuning does not even teach the facts as they are told."""
 
     def better(first: str, second: str, kind: str | tuple[str, ...]) -> Estimate:
         asked_first, asked_second = (select(frames, training=label("base", t), asking=CLOSED, kind=kind) for t in (first, second))
@@ -95,6 +95,7 @@ def c32(frames: Frames) -> Outcome:
         f"{t.removeprefix(AUGMENTED + ', ')}: {say(share(frames, 'base', t, MATCHED))} and {say(share(frames, 'base', t, UNMATCHED))}"
         for t in (PLAIN, NARROW, GLOBAL)
     )
+    learned = share(frames, "base", TUNED, FORWARD)
     return Outcome(
         (
             surely_above("prompt that names the task - plain one, matched kind", better(AUGMENTED, PLAIN, MATCHED), 0.0),
@@ -102,6 +103,9 @@ def c32(frames: Frames) -> Outcome:
             Check("local - global, both kinds", both, "any", True),
         ),
         note=f"Names asked, and descriptions asked: local prompt {say(share(frames, 'base', AUGMENTED, MATCHED))} and {say(share(frames, 'base', AUGMENTED, UNMATCHED))}, {told}.",
+        open=""
+        if learned.low > CHANCE
+        else f"fine-tuned, facts as trained are right in {say(learned)} (a guess: {CHANCE:.0%}), so no prompt could show what it is good for",
     )
 
 
