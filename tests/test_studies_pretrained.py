@@ -178,7 +178,7 @@ def test_prompts_are_compared_on_what_they_were_made_for():
 
     assert celebrities.c32(made(0.9, 0.3, 0.3)).verdict == "holds"
     assert [c.holds for c in celebrities.c32(made(0.3, 0.3, 0.9)).checks] == [False, False, True]
-    assert "facts as trained are right in 25 % [" in celebrities.c32(made(0.9, 0.3, 0.3, learned=0.25)).verdict
+    assert "facts as trained are right in 23 % [" in celebrities.c32(made(0.9, 0.3, 0.3, learned=0.25)).verdict
 
 
 def test_usable_bits_before_and_after_augmentation():
