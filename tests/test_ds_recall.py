@@ -105,5 +105,26 @@ def test_impossible_sizes_are_refused(fields, message):
         Recall(**fields)
 
 
+def test_reversals_split_by_facts_practise_every_answer_but_no_fact_under_test():
+    corpus = Recall(forms=("reversal",), options=6, split_by="facts", episode_count=400).build(0)
+    practised, tested = ({q.support: q for q in corpus.asked(["reversal"], split=split)} for split in ("practice", "test"))
+    assert len(practised) == 24 and practised.keys().isdisjoint(tested) and len(practised.keys() | tested.keys()) == 48
+    assert {q.answers[0] for q in practised.values()} & {q.answers[0] for q in tested.values()}, "an entity can be on both sides"
+    assert {q.cluster for q in practised.values()}.isdisjoint(q.cluster for q in corpus.asked())
+    assert {f"{q.prompt} {q.answers[0]}" for q in tested.values()} <= set(corpus.forbidden)
+    with pytest.raises(UserError, match="chains are split by the entity"):
+        Recall(split_by="facts")
+
+
+def test_recitals_of_one_relation_go_through_the_set():
+    corpus = Recall(forms=("reversal",), options=6, same_recital_share=1.0, episode_count=400).build(0)
+    longest = 0
+    for document in (d for d in corpus.documents if d.id.startswith("recital")):
+        said = [text.split() for text in document.text.split(" . ")]
+        assert len({r for _, r, _ in said}) == 1 and len({a for a, _, _ in said}) == len(said)
+        longest = max(longest, len(said))
+    assert longest > 12, "of 16 entities, some left out where they would make a chain"
+
+
 def test_the_page_is_up_to_date():
     check_page(Recall)

@@ -34,6 +34,9 @@ class Recall(Component):
     """What is asked of the facts, and practised: chains of two facts, reversals, or both."""
     practice_share: float = Field(default=0.5, gt=0, lt=1)
     """Share of the first set's entities whose chains (through them) and reversals (to them) are for practice. All of the second set is for testing."""
+    split_by: Literal["entities", "facts"] = Added("entities")
+    """What that share is taken of. By entities, the answers to practised reversals are never those under test, and a search learns to pass these by (LOG.md); by
+    facts, an entity can be practised for one relation and asked for another. Chains are split by entities only."""
     augmented: bool = False
     """Whether the practice questions are stated with their answers among the documents: augmentation of the first set."""
     thoughts: Literal["fresh", "none"] = "fresh"
@@ -76,6 +79,10 @@ class Recall(Component):
             raise ValueError(
                 f"practice_share = {self.practice_share} leaves none of {self.entities} entities for {'testing' if self.practice_share > 0.5 else 'practice'}"
             )
+        if self.split_by == "facts" and "chain" in self.forms:
+            raise ValueError(
+                "split_by = facts is for reversals; chains are split by the entity that they pass through: set split_by to entities, or forms to reversal alone"
+            )
         if len(set(self.forms)) != len(self.forms):
             raise ValueError(f"forms = {self.forms} names one form twice")
         return self
@@ -114,8 +121,12 @@ class _Set:
         every = (Chain(a, r, b := self.table[r][a], q, self.table[q][b]) for a, r, q in pairs)
         self.chains = [c for c in every if c.end != c.start]
         self.facts = list(product(range(spec.entities), range(spec.relations)))
+        self.rehearsed = {fact for fact in self.facts if fact[0] in self.practice}
+        if spec.split_by == "facts" and number == 0:
+            chosen = self.stream("split").permutation(len(self.facts))[: round(spec.practice_share * len(self.facts))]
+            self.rehearsed = {self.facts[i] for i in chosen.tolist()}
         tested = [self.compose(c)[0] for c in self.chains if c.bridge not in self.practice] if "chain" in spec.forms else []
-        turned = [self.inverse(a, r)[0] for a, r in self.facts if a not in self.practice] if "reversal" in spec.forms else []
+        turned = [self.inverse(a, r)[0] for a, r in self.facts if (a, r) not in self.rehearsed] if "reversal" in spec.forms else []
         self.forbidden = {*tested, *turned}
 
     # -- statements ------------------------------------------------------------------------------------------------------------------------------------
@@ -250,7 +261,7 @@ class _Set:
         for split in ("test", "practice"):
             mine = [b for b in range(self.spec.entities) if (b in self.practice) == (split == "practice")]
             chains = [c for c in self.chains if c.bridge in mine]
-            facts = [(b, r) for b in mine for r in range(self.spec.relations)]
+            facts = [fact for fact in self.facts if (fact in self.rehearsed) == (split == "practice")]
             if split == "test":
                 chains, reversals = self.some(chains, draw), self.some(facts, draw)
                 asked = {c.bridge for c in chains if "chain" in self.spec.forms} | {a for a, _ in reversals if "reversal" in self.spec.forms}
@@ -265,7 +276,8 @@ class _Set:
                     yield practice(plain, self.follow(c)) if split == "practice" else plain
             if "reversal" in self.spec.forms:
                 for a, r in reversals:
-                    plain = self.question("reversal", a, r, self.inverse(a, r), ((a, r),), draw)
+                    cluster = a if self.spec.split_by == "entities" else f"{a}-{r}"
+                    plain = self.question("reversal", cluster, r, self.inverse(a, r), ((a, r),), draw)
                     tried = [x for x in draw.permutation(self.spec.entities).tolist() if x != a]
                     trace = self.search([*tried[: int(draw.integers(len(tried) + 1))], a], r)
                     yield practice(plain, trace) if split == "practice" else plain
@@ -274,7 +286,7 @@ class _Set:
         """At most `asked` of them, in their order."""
         return [items[i] for i in sorted(draw.permutation(len(items))[: self.spec.asked].tolist())]
 
-    def question(self, name: str, cluster: int, rest: object, line: Line, support: tuple[tuple[int, int], ...], draw: np.random.Generator) -> Question:
+    def question(self, name: str, cluster: int | str, rest: object, line: Line, support: tuple[tuple[int, int], ...], draw: np.random.Generator) -> Question:
         """Wrong candidates are other entities of the set, never one that the question names."""
         statement, size = line
         prompt, answer = statement[: -size - 1], statement[-size:]
