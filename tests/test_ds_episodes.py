@@ -268,5 +268,16 @@ def test_passages_have_the_facts_and_questions_asked_for(corpus):
     assert set(kinds) == set(corpus.kinds) and kinds["reversed"] > 100
 
 
+def test_in_plain_passages_each_name_stands_in_one_fact():
+    plain = Episodes(passages=12, plain_share=1.0).build(0)
+    for document in plain.documents:
+        known = facts(document.text, "test")
+        named = Counter(end for _, a, b in known for end in (a, b))
+        assert len(known) == 10 and set(named.values()) == {1}, document.text
+    for question in plain.asked():
+        assert answers(question.prompt, facts(plain.by_id[question.support[0]].text, "test"), "test") == {question.answers[0].lower()}
+    assert {q.kind for q in plain.asked()} == {"forward", "reversed"}
+
+
 def test_page():
     check_page(Episodes, practice=12)

@@ -36,10 +36,10 @@ class Passage(NamedTuple):
 class Author:
     """Writes the passages of a split. Tests use each name in one passage only, so that what is wrong in one passage is not stated in another."""
 
-    def __init__(self, split: Split, draws: Draws, *, questions: int, options: int) -> None:
+    def __init__(self, split: Split, draws: Draws, *, questions: int, options: int, plain_share: float = 0.0) -> None:
         self.split: Split = split
         self.draws = draws
-        self.questions, self.options, self.facts = questions, options, 0
+        self.questions, self.options, self.facts, self.plain_share = questions, options, 0, plain_share
         self.lead_ins = 0.0
         self._left: dict[str, list[str]] = {}
         self._here: dict[str, None] = {}
@@ -48,6 +48,8 @@ class Author:
         """A new passage of so many facts, of one of the families. In practice, names of earlier ones may come again."""
         self.facts = facts
         self._here.clear()
+        if self.plain_share and self.draws.uniform() < self.plain_share:
+            return _plain(self)
         return self.draws.pick((_related, _related, _related, _classes, _classes, _compared, _syllogisms))(self)
 
     def take(self, style: str, count: int) -> list[str]:
@@ -134,6 +136,23 @@ def _related(author: Author) -> Passage:
     return _told(author, relations, people, ends)
 
 
+def _plain(author: Author) -> Passage:
+    """People again, each name in one fact of the passage: whoever finds the name has found the fact."""
+    draws, split = author.draws, author.split
+    author.settle()
+    firsts, seconds = (author.take(draws.pick(("full", "full", "invented")), author.facts) for _ in range(2))
+    relations: list[Wordings] = []
+    ends: list[Sequence[str]] = []
+    for _ in range(1 + draws.below(3)):
+        wordings = draws.pick(
+            [w for w in draws.pick((words.verbs(split), words.nouns(split), words.TITLES[split])) if w not in relations] or words.nouns(split)
+        )
+        relations.append(wordings)
+        ends.append(words.descriptions(split, draws, author.facts) if wordings in words.TITLES[split] else seconds)
+    true = [Fact(i % len(relations), a, ends[i % len(relations)][i]) for i, a in enumerate(firsts)]
+    return _written(author, relations, draws.shuffle(true))
+
+
 def _classes(author: Author) -> Passage:
     """Kinds of nonsense things: what they are, do, have, depend on."""
     draws, split = author.draws, author.split
@@ -150,7 +169,12 @@ def _told(author: Author, relations: Sequence[Wordings], firsts: Sequence[str], 
     author.settle()
     possible = [f for r, end in enumerate(ends) for f in _matched(draws, r, firsts, end)]
     true = [f for f in possible if f.relation == 0][: max(author.options, author.facts // 2)]
-    true = draws.shuffle([*true, *draws.sample([f for f in possible if f not in true], author.facts - len(true))])
+    return _written(author, relations, draws.shuffle([*true, *draws.sample([f for f in possible if f not in true], author.facts - len(true))]))
+
+
+def _written(author: Author, relations: Sequence[Wordings], true: Sequence[Fact]) -> Passage:
+    """The facts in this order, each told in one direction, and what can be asked about them."""
+    draws = author.draws
     towards = {fact: draws.uniform() < 0.5 for fact in true}
     sentences = []
     for fact in true:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from tolman.core.component import Component
+from tolman.core.component import Added, Component
 from tolman.core.data import Corpus, Document, Question
 from tolman.core.seeds import rng
 from tolman.datasets._asking import Draws, kinds_asked, one_right
@@ -31,6 +31,9 @@ class Episodes(Component):
     options: int = Field(default=5, ge=2, le=5)
     """Candidates of a question, the answer among them: all from the same passage, and first those that a hasty reader would take."""
 
+    plain_share: float = Added(0.0, ge=0, le=1)
+    """Share of the passages, of practice and of tests, in which each name stands in one fact: whoever finds the name has found the fact."""
+
     scales: ClassVar[dict[str, dict[str, Any]]] = {"quick": {}, "small": {"passages": 150, "practice": 2000}, "paper": {"passages": 300, "practice": 5000}}
     example: ClassVar[dict[str, Any]] = {"passages": 40, "practice": 20}
 
@@ -46,7 +49,7 @@ class Episodes(Component):
     def _add(self, split: Split, count: int, seed: int, documents: list[Document], questions: list[Question]) -> None:
         """The passages of a split and their questions."""
         draws = Draws(rng(seed, "episodes", split))
-        author = Author(split, draws, questions=self.questions, options=self.options)
+        author = Author(split, draws, questions=self.questions, options=self.options, plain_share=self.plain_share)
         for number in range(count):
             facts = self.facts if split == "test" else 5 + draws.below(self.facts - 2)
             told = author.passage(facts)
