@@ -10,6 +10,7 @@ On a machine that others use too, BENCHMARK_CLOCK=cpu with --threads 1 measures 
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import sys
@@ -132,6 +133,8 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     options = parser.parse_args()
+    if importlib.util.find_spec("lm_eval") is None:
+        sys.exit("the peer, lm-evaluation-harness, is not installed here: pip install lm-eval")
     torch.set_num_threads(options.threads)
     result = measure(options)
     RESULTS.parent.mkdir(exist_ok=True)
