@@ -137,6 +137,7 @@ def run_again(ids: list[str], seeds: int | None, folder: str) -> None:
     from tolman.report.terminal import span
     from tolman.run.estimate import expected_each, peak_flops
     from tolman.run.execute import Stopped
+    from tolman.run.plan import Plan
     from tolman.studies._settle import studies_of
 
     peak, plans = peak_flops(), [make_plan(study, "quick", seeds, [], folder) for study in studies_of(ids)]
@@ -147,8 +148,10 @@ def run_again(ids: list[str], seeds: int | None, folder: str) -> None:
         err.print(
             f"{', '.join(ids)}: study {plan.study}, quick scale, {seeds_run} seed{'s' * (seeds_run > 1)}: {len(todo)} of {len(plan.groups())} trainings to run, {time_}"
         )
+    cells = {cell.fingerprint(): cell for plan, _ in plans for cell in plan.cells}
+    together = Plan(" and ".join(plan.study for plan, _ in plans), "quick", tuple(cells.values()), plans[0][0].store)
+    run_plan(together, Stopped, workers=min(os.cpu_count() or 1, max(1, len(together.unfinished()))))
     for plan, module in plans:
-        run_plan(plan, Stopped, workers=min(os.cpu_count() or 1, max(1, len(plan.unfinished()))))
         plan.write_folder({"title": module.__doc__.split("\n")[0], "settings": []})
 
 
