@@ -14,6 +14,7 @@ from tolman.run.frames import Frames
 from tolman.scoring.choice import Choice
 from tolman.studies._benchmark import CLOSED
 from tolman.studies._study import Check, accuracy, difference, select, surely_above
+from tolman.studies.augmentation import derived, generated
 from tolman.test_time.closed_book import ClosedBook
 from tolman.test_time.in_context import InContext
 from tolman.train_time.augmented import Augmented
@@ -61,6 +62,17 @@ def models_in(frames: Frames) -> list[str]:
 def share(frames: Frames, model: str, training: str, kind: str | tuple[str, ...], asking: str = CLOSED) -> Estimate:
     """Accuracy of `model`."""
     return accuracy(select(frames, training=label(model, training), kind=kind, asking=asking))
+
+
+def hardly_tried(frames: Frames) -> str:
+    """Why nothing is known of augmenting, for each model that wrote fewer than a tenth of the statements under test; nothing where all wrote more."""
+
+    def few(training: str) -> bool:
+        found = generated(frames, training)
+        return sum(f["tested_derived"] for f in found) < 0.1 * sum(f["tested"] for f in found)
+
+    untried = [training for model in models_in(frames) if few(training := label(model, AUGMENTED))]
+    return "; ".join(f"{t}: {derived(frames, t)} statements under test were written, so augmenting was hardly tried" for t in untried)
 
 
 def at_chance(what: str, measured: Estimate, chance: float) -> Check:

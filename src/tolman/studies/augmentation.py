@@ -120,13 +120,6 @@ def derived(frames: Frames, training: str) -> str:
     return f"{sum(f['tested_derived'] for f in found)} of {sum(f['tested'] for f in found)}"
 
 
-def hardly_tried(frames: Frames, training: str) -> str:
-    """Why nothing is known of a training on written statements, where fewer than a tenth of those under test were written; else nothing."""
-    found = generated(frames, training)
-    few = sum(f["tested_derived"] for f in found) < 0.1 * sum(f["tested"] for f in found)
-    return f"{training}: {derived(frames, training)} statements under test were written, so augmenting was hardly tried" if few else ""
-
-
 def ratio(over: Sequence[float], under: Sequence[float]) -> Estimate:
     """Mean over seeds of one cost over another."""
     values = [a / b for a, b in zip(over, under, strict=True)]

@@ -105,7 +105,7 @@ def c32(frames: Frames) -> Outcome:
         note=f"Names asked, and descriptions asked: local prompt {say(share(frames, 'base', AUGMENTED, MATCHED))} and {say(share(frames, 'base', AUGMENTED, UNMATCHED))}, {told}.",
         open=""
         if learned.low > CHANCE
-        else f"fine-tuned, facts as trained are right in {say(learned)} (a guess: {CHANCE:.0%}), so no prompt could show what it is good for",
+        else f"fine-tuned, facts as trained are right in {say(learned)} (a guess: {100 * CHANCE:.0f} %), so no prompt could show what it is good for",
     )
 
 

@@ -26,6 +26,7 @@ from tolman.studies._pretrained import (
     UNTRAINED,
     asked,
     augmented,
+    hardly_tried,
     kept,
     label,
     models_in,
@@ -35,7 +36,7 @@ from tolman.studies._pretrained import (
 )
 from tolman.studies._study import Check, Outcome, at_least, at_most, gain_difference, select, surely_above
 from tolman.studies._usable import gained, usable
-from tolman.studies.augmentation import derived, hardly_tried, ratio
+from tolman.studies.augmentation import derived, ratio
 from tolman.test_time.retrieval import Retrieval
 from tolman.train_time.distil import Distil
 from tolman.train_time.untrained import Untrained
@@ -119,8 +120,7 @@ def c17(frames: Frames) -> Outcome:
             f"{model}: {_bits(usable(before))} fine-tuned, {_bits(usable(after))} augmented, {_bits(context)} with everything in context (1 bit is all there is), "
             f"{derived(frames, label(model, AUGMENTED))} reversals under test written"
         )
-    untried = [why for model in models_in(frames) if (why := hardly_tried(frames, label(model, AUGMENTED)))]
-    return Outcome(tuple(checks), note=f"Usable bits for each reversal: {'; '.join(notes)}.", open="; ".join(untried))
+    return Outcome(tuple(checks), note=f"Usable bits for each reversal: {'; '.join(notes)}.", open=hardly_tried(frames))
 
 
 def c24(frames: Frames) -> Outcome:
