@@ -12,7 +12,7 @@ from tolman.models._words import Words
 from tolman.run.frames import TRAININGS
 from tolman.studies import distractors, semantic_structure, sparse, syllogisms
 from tolman.studies._benchmark import CLOSED, ORACLE
-from tolman.studies._settle import Ran, Verdict, joined
+from tolman.studies._settle import Ran, Verdict, deciding, enough_of, joined, studies_of
 from tolman.studies._study import Outcome, at_least, surely_above
 
 SEEDS = (0, 1, 2)
@@ -159,3 +159,12 @@ def test_what_only_an_interval_leaves_open_is_not_called_refuted(low, mean, verd
     known = at_least("known", Estimate(1.0, 0.9, 1.0, 9, 9, 3), 0.95)
     assert Outcome((known, gain)).verdict == verdict
     assert Outcome((replace(known, holds=False), gain)).verdict == "does not hold here", "a threshold is judged by the mean"
+
+
+def test_a_quick_claim_that_asks_for_some_benchmarks_runs_the_quickest_of_them():
+    seconds = {study: float(number) for number, study in enumerate(studies_of(["C01"]))}
+    backwards = {study: -s for study, s in seconds.items()}
+    assert enough_of(["C01"], seconds) == list(seconds)[:3]
+    assert enough_of(["C01"], backwards) == list(seconds)[-3:]
+    both = {study: backwards.get(study, 0.0) for study in studies_of(["C01", "C20"])}
+    assert enough_of(["C01", "C20"], both) == [s for s in both if s in {*list(seconds)[-3:], *deciding("C20")}], "C20 is about each of its benchmarks"

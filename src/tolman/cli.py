@@ -138,20 +138,26 @@ def run_again(ids: list[str], seeds: int | None, folder: str) -> None:
     from tolman.run.estimate import expected_each, peak_flops
     from tolman.run.execute import Stopped
     from tolman.run.plan import Plan
-    from tolman.studies._settle import studies_of
+    from tolman.studies._settle import enough_of, studies_of
 
-    peak, plans = peak_flops(), [make_plan(study, "quick", seeds, [], folder) for study in studies_of(ids)]
-    for plan, _ in plans:
+    peak, plans, times = peak_flops(), {study: make_plan(study, "quick", seeds, [], folder) for study in studies_of(ids)}, {}
+    for study, (plan, _) in plans.items():
+        times[study] = [guess.seconds for guess in expected_each(plan.unfinished(), peak)]
+    chosen = enough_of(ids, {study: sum(t or 0 for t in mine) for study, mine in times.items()})
+    if left := [study for study in plans if study not in chosen]:
+        err.print(f"{', '.join(ids)}: as many benchmarks as the rule asks for, the quickest; {', '.join(left)}: `tolman run`, and they count too")
+    plans = {study: plans[study] for study in chosen}
+    for study, (plan, _) in plans.items():
         todo, seeds_run = plan.unfinished(), len({c.seed for c in plan.cells})
-        known = [guess.seconds for guess in expected_each(todo, peak) if guess.seconds is not None]
+        known = [seconds for seconds in times[study] if seconds is not None]
         time_ = f"about {span(sum(known))}" if len(known) == len(todo) else "nobody can say how long"
         err.print(
             f"{', '.join(ids)}: study {plan.study}, quick scale, {seeds_run} seed{'s' * (seeds_run > 1)}: {len(todo)} of {len(plan.groups())} trainings to run, {time_}"
         )
-    cells = {cell.fingerprint(): cell for plan, _ in plans for cell in plan.cells}
-    together = Plan(" and ".join(plan.study for plan, _ in plans), "quick", tuple(cells.values()), plans[0][0].store)
+    cells = {cell.fingerprint(): cell for plan, _ in plans.values() for cell in plan.cells}
+    together = Plan(" and ".join(plans), "quick", tuple(cells.values()), plans[chosen[0]][0].store)
     run_plan(together, Stopped, workers=min(os.cpu_count() or 1, max(1, len(together.unfinished()))))
-    for plan, module in plans:
+    for plan, module in plans.values():
         plan.write_folder({"title": module.__doc__.split("\n")[0], "settings": []})
 
 

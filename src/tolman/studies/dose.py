@@ -1,11 +1,13 @@
 """Which share of facts must be seen reversed before held-out facts reverse from the weights?
 
 The talk behind this software leaves it open: at 99 % the papers still see none (arXiv 2509.16189). Tiny transformers learn worlds of facts of which a share is stated in
-both directions and the rest forward only; asked are reversals of facts stated both ways and of facts that never were. The share rises from none to 99.9 %, for two sizes
-of world, two of model and two lengths of training (the longer with ten times the weight decay), and for names that share their words.
+both directions and the rest forward only; asked are reversals of facts stated both ways and of facts that never were. The share rises from none to 99.9 %, for three
+sizes of world (the largest is the paper's: 1,000 entities x 20 relations, 200 facts held out), two of model and two lengths of training (the longer with ten times the
+weight decay), and for names that share their words.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 
 import polars as pl
@@ -21,17 +23,18 @@ from tolman.train_time.pretrain import Pretrain
 
 scales = {"quick": 1, "small": 3}
 
-BASE, LARGE, WIDE, LONG, SHARED, EPISODES = (
-    "1,000 facts", "10,000 facts", "model 4 times as large", "training 5 times as long", "names that share words", "with in-context sequences",
+BASE, LARGE, PAPER, WIDE, LONG, SHARED, EPISODES = (
+    "1,000 facts", "10,000 facts", "20,000 facts", "model 4 times as large", "training 5 times as long", "names that share words", "with in-context sequences",
 )  # fmt: skip
 SHARES = {
     "quick": {BASE: (0.0, 0.5, 0.9, 0.99)},
     "small": {
         BASE: (0.0, 0.5, 0.9, 0.99), WIDE: (0.9, 0.99), LONG: (0.9, 0.99), SHARED: (0.9, 0.99), EPISODES: (0.99,), LARGE: (0.99, 0.999),
+        PAPER: (0.99,),
     },
 }  # fmt: skip
 """Condition -> shares of all facts that are stated in both directions."""
-ASKED = 100
+ASKED = defaultdict(lambda: 100, {PAPER: 200})
 """At most so many held-out facts are asked."""
 _KINDS = ("trained_forward", "trained_reversed", "heldout_forward", "heldout_reversal")
 
@@ -43,17 +46,17 @@ def cells(scale: str, seeds: Sequence[int]) -> list[Cell]:
 
 def cell(condition: str, share: float, seed: int) -> Cell:
     """One point of the curve."""
-    entities, relations = (1000, 10) if condition == LARGE else (200, 5)
+    entities, relations = {LARGE: (1000, 10), PAPER: (1000, 20)}.get(condition, (200, 5))
     facts = entities * relations
-    held_out = max(1, min(ASKED, round((1 - share) * facts)))
+    held_out = max(1, min(ASKED[condition], round((1 - share) * facts)))
     world = Reversals(
-        entities=entities, relations=relations, held_out=held_out, reversed_share=min(1.0, share * facts / (facts - held_out)), asked=ASKED,
+        entities=entities, relations=relations, held_out=held_out, reversed_share=min(1.0, share * facts / (facts - held_out)), asked=ASKED[condition],
         max_filler=0, copies=1, episodes="fresh" if condition == EPISODES else "none", name_words=2 if condition == SHARED else 1,
     )  # fmt: skip
     model = Tiny(width=256, hidden=768, layers=2, heads=8, kv_heads=8) if condition == WIDE else Tiny()
     train = Pretrain(
-        steps={LARGE: 900, LONG: 1500, EPISODES: 1000}.get(condition, 300),
-        batch_tokens=3072 if condition == LARGE else 2048 if condition == EPISODES else 1024,
+        steps={LARGE: 900, PAPER: 4000, LONG: 1500, EPISODES: 1000}.get(condition, 300),
+        batch_tokens=3072 if condition in (LARGE, PAPER) else 2048 if condition == EPISODES else 1024,
         weight_decay=0.1 if condition == LONG else 0.01,
     )
     return Cell(
