@@ -5,8 +5,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tolman.core.discovery import module
-from tolman.run.estimate import expected, made_by
+from tolman.core.discovery import module, names
+from tolman.run.estimate import expected, expected_each, made_by
 from tolman.run.frames import Frames, computed
 from tolman.run.ranks import beginnings
 
@@ -34,3 +34,14 @@ def test_before_a_run_too() -> None:
     alone, after = expected(then, 1e11).seconds, expected(then, 1e11, made_by(first[0])).seconds
     assert alone is not None and after is not None and alone - after == pytest.approx(expected(first, 1e11).seconds)
     assert made_by(then[0]) == made_by(first[0]) | {then[0].train_fingerprint()}
+
+
+@pytest.mark.parametrize("name", names("studies"))
+def test_every_study_says_before_a_run_how_long_it_takes_or_that_nobody_knows(name: str) -> None:
+    study = module("studies", name)
+    for scale in study.scales:
+        groups: dict[str, list] = {}
+        for cell in study.cells(scale, [0]):
+            groups.setdefault(cell.train_fingerprint(), []).append(cell)
+        guesses = list(expected_each(groups.values(), 1e11))
+        assert len(guesses) == len(groups) and all(g.seconds is None or g.seconds > 0 for g in guesses)

@@ -16,7 +16,7 @@ from tolman.studies import _usable, celebrities, nonsense_reversals, pretrained_
 from tolman.studies._benchmark import CLOSED
 from tolman.studies._pretrained import AUGMENTED, CONTEXT, MODELS_AT, TUNED, UNTRAINED, kept, label
 
-NAMES = ("nonsense_reversals", "celebrities", "pretrained_syllogisms")
+NAMES = ("nonsense_reversals", "celebrities", "pretrained_syllogisms", "pretrained_semantics")
 WROTE = {"tested": 20, "tested_derived": 2}
 """Of what a model wrote for one training."""
 SEEDS = (0, 1, 2)

@@ -10,8 +10,9 @@ from tolman.core.component import Component
 from tolman.run.cell import Cell
 from tolman.run.ranks import beginnings
 
-SHARE_OF_PEAK = 0.2
-"""Share of the processor's peak that small trainings reach (measured on 2 cores: 0.15 to 0.3; benchmarks/train_tiny.py)."""
+SHARE_OF_PEAK, SHARE_OF_PEAK_LARGE, LARGE = 0.2, 0.6, 20e6
+"""Share of the processor's peak that trainings reach (measured on 2 cores: small ones 0.15 to 0.3, benchmarks/train_tiny.py; the embedded model of 135 million weights
+0.68, benchmarks/finetune.py), and from how many weights on a model is large."""
 LIBRARIES_BYTES = 450e6
 """Memory that Python, torch and a corpus take before anything is trained."""
 WEIGHT_BYTES, TRAINED_BYTES = 4, 16
@@ -84,8 +85,9 @@ def expected(cells: Sequence[Cell], peak: float, made: Container[str] = ()) -> E
     tokens, weights = getattr(cells[0].train_time, "train_tokens", None), parameters(cells[0].model)
     if tokens is None or weights is None:
         return Expected(None, None)
-    before = sum(inner.train_time.train_tokens() for inner in beginnings(cells[0]) if inner.train_fingerprint() in made)  # type: ignore[attr-defined]
-    seconds = 1.1 * 6 * weights * (tokens() - before) / (peak * SHARE_OF_PEAK)
+    before = sum(getattr(inner.train_time, "train_tokens", int)() for inner in beginnings(cells[0]) if inner.train_fingerprint() in made)
+    flops = (4 if all(getattr(m, "frozen", False) for m in stages(cells[0].train_time)) else 6) * weights  # frozen weights need no gradient of their own
+    seconds = 1.1 * flops * (tokens() - before) / (peak * (SHARE_OF_PEAK if weights < LARGE else SHARE_OF_PEAK_LARGE))
     return Expected(seconds, memory_bytes(cells))
 
 
