@@ -6,16 +6,21 @@ from dataset_pages import check_page
 from tolman.core.data import Corpus
 from tolman.core.errors import UserError
 from tolman.core.thinking import Puzzle, statements
-from tolman.datasets.recall import Recall
+from tolman.datasets.recall import CHAINED, Recall
 from tolman.datasets.two_hop import RELATIONS
 
 BOTH = Recall(forms=("chain", "reversal"), episode_count=800)
 INVERSE = {inverse: forward for forward, inverse in RELATIONS}
 
 
+@pytest.fixture(scope="module", params=[2, 3])
+def hops(request) -> int:
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def corpus() -> Corpus:
-    return BOTH.build(0)
+def corpus(hops) -> Corpus:
+    return BOTH.replace("hops", hops).build(0)
 
 
 def facts(corpus: Corpus, number: str = "") -> dict[tuple[str, ...], str]:
@@ -40,11 +45,11 @@ def test_every_answer_follows_from_its_support(corpus):
         assert answer(known, question.prompt) == question.answers[0]
 
 
-def test_the_sets_share_nothing_and_only_the_first_has_practice(corpus):
+def test_the_sets_share_nothing_and_only_the_first_has_practice(corpus, hops):
     words = [{w for key, b in facts(corpus, number).items() for w in (*key, b)} for number in "01"]
     assert not words[0] & words[1] and len(words[0]) == len(words[1]) == 16 + 3
     practice = corpus.asked(split="practice")
-    assert {q.kind for q in practice} == {"two_hop", "reversal"} and all(isinstance(q, Puzzle) for q in practice)
+    assert {q.kind for q in practice} == {CHAINED[hops], "reversal"} and all(isinstance(q, Puzzle) for q in practice)
     assert not any(isinstance(q, Puzzle) for q in corpus.asked())
 
 
@@ -55,7 +60,7 @@ def test_traces_of_practice_state_facts_only_and_end_where_the_answer_follows(co
         said = statements(puzzle.trace)
         assert set(said) <= told and {corpus.by_id[s].text for s in puzzle.support} <= set(said)
         last = said[-1].split()
-        assert puzzle.answers[0] == (last[2] if puzzle.kind == "two_hop" else last[0])
+        assert puzzle.answers[0] == (last[0] if puzzle.kind == "reversal" else last[2])
 
 
 def test_traces_in_sequences_state_what_the_sequence_shows(corpus):
@@ -97,6 +102,7 @@ def test_without_thoughts_no_sequence_thinks():
         ({"entities": 8, "options": 7}, "needs at least 9 entities, not 8"),
         ({"practice_share": 0.01}, "leaves none of 16 entities for practice"),
         ({"practice_share": 0.99}, "leaves none of 16 entities for testing"),
+        ({"hops": 4, "episode_facts": 3}, "episode_facts = 3 is less than the hops = 4"),
         ({"forms": ("chain", "chain")}, "names one form twice"),
     ],
 )

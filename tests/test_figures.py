@@ -329,6 +329,16 @@ def test_checks_are_shaded_where_the_rule_asks_them_to_be():
     assert checks.rows([]).is_empty()
 
 
+def test_a_check_in_words_among_shares_is_drawn_in_a_unit_of_its_own() -> None:
+    words = check("words of a trace", "> 0 (whole interval)", 0.0, 29.0, True) | {"low": 11.0, "high": 47.0}
+    share = check("traces that search", ">= 0.5", 0.5, 0.2, False)
+    alone, mixed = checks.rows([words]), checks.rows([words, share])
+    assert alone["unit"].to_list() == [1] and mixed["unit"].to_list() == [100, 1] and mixed["mean"].to_list() == [29, 0.2], "the table has what was measured"
+    assert checks.ends([share]) == (0, 1) and mixed["to"].to_list() == [100, 1]
+    svg = svg_of(checks.draw(mixed, "C99"))
+    assert "(drawn in units of 100)" in svg and "29.000 [11.000, 47.000]" in svg
+
+
 def test_an_interval_without_ends_goes_as_far_as_the_axis():
     """What one seed measured once has no interval."""
     rows = checks.rows([check("a", "<= 1.4", 1.4, 2.8, False) | {"low": -math.inf, "high": math.inf}])

@@ -8,7 +8,7 @@ pretrained models and other data; ours are the worlds of `two_hop` and `reversal
 from collections.abc import Iterator
 from functools import cache
 from itertools import chain, product
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -18,7 +18,14 @@ from tolman.core.data import Corpus, Document, Kind, Question, uncollected
 from tolman.core.seeds import rng
 from tolman.core.thinking import ASK, Puzzle, joined
 from tolman.datasets._worlds import MOST_WORDS, Filler, Line, blocks, derangement, few_of_two, in_context, invented, others, shuffle, shuffled
-from tolman.datasets.two_hop import RELATIONS, Chain
+from tolman.datasets.two_hop import RELATIONS
+
+
+class Chain(NamedTuple):
+    """`path[i] words[i] path[i + 1]`, as indices of entities and relations."""
+
+    path: tuple[int, ...]
+    words: tuple[int, ...]
 
 
 class Recall(Component):
@@ -32,8 +39,10 @@ class Recall(Component):
     """Whether the second set has the relations of the first (between its own entities) and not others."""
     forms: tuple[Literal["chain", "reversal"], ...] = Field(default=("chain",), min_length=1)
     """What is asked of the facts, and practised: chains of two facts, reversals, or both."""
+    hops: int = Added(2, ge=2, le=4)
+    """Facts that a chain is made of."""
     practice_share: float = Field(default=0.5, gt=0, lt=1)
-    """Share of the first set's entities whose chains (through them) and reversals (to them) are for practice. All of the second set is for testing."""
+    """Share of the first set's entities whose chains (with them as the second) and reversals (to them) are for practice. All of the second set is for testing."""
     split_by: Literal["entities", "facts"] = Added("entities")
     """What that share is taken of. By entities, the answers to practised reversals are never those under test, and a search learns to pass these by (LOG.md); by
     facts, an entity can be practised for one relation and asked for another. Chains are split by entities only."""
@@ -79,6 +88,8 @@ class Recall(Component):
             raise ValueError(
                 f"practice_share = {self.practice_share} leaves none of {self.entities} entities for {'testing' if self.practice_share > 0.5 else 'practice'}"
             )
+        if self.episode_facts < self.hops:
+            raise ValueError(f"episode_facts = {self.episode_facts} is less than the hops = {self.hops} facts of a chain")
         if self.split_by == "facts" and "chain" in self.forms:
             raise ValueError(
                 "split_by = facts is for reversals; chains are split by the entity that they pass through: set split_by to entities, or forms to reversal alone"
@@ -117,17 +128,24 @@ class _Set:
         self.table: list[list[int]] = [derangement(spec.entities, draw).tolist() for _ in range(spec.relations)]
         order = draw.permutation(spec.entities).tolist()
         self.practice = set(order[: round(spec.practice_share * spec.entities)]) if number == 0 else set()
-        pairs = product(range(spec.entities), range(spec.relations), range(spec.relations))
-        every = (Chain(a, r, b := self.table[r][a], q, self.table[q][b]) for a, r, q in pairs)
-        self.chains = [c for c in every if c.end != c.start]
+        self.chained = CHAINED[spec.hops]
+        every = (self.along(a, words) for a, *words in product(range(spec.entities), *[range(spec.relations)] * spec.hops))
+        self.chains = [c for c in every if c.path[-1] != c.path[0]]
         self.facts = list(product(range(spec.entities), range(spec.relations)))
         self.rehearsed = {fact for fact in self.facts if fact[0] in self.practice}
         if spec.split_by == "facts" and number == 0:
             chosen = self.stream("split").permutation(len(self.facts))[: round(spec.practice_share * len(self.facts))]
             self.rehearsed = {self.facts[i] for i in chosen.tolist()}
-        tested = [self.compose(c)[0] for c in self.chains if c.bridge not in self.practice] if "chain" in spec.forms else []
+        tested = [self.compose(c)[0] for c in self.chains if c.path[1] not in self.practice] if "chain" in spec.forms else []
         turned = [self.inverse(a, r)[0] for a, r in self.facts if (a, r) not in self.rehearsed] if "reversal" in spec.forms else []
         self.forbidden = {*tested, *turned}
+
+    def along(self, start: int, words: list[int]) -> Chain:
+        """The chain that these relations make from `start`."""
+        path = [start]
+        for word in words:
+            path.append(self.table[word][path[-1]])
+        return Chain(tuple(path), tuple(words))
 
     # -- statements ------------------------------------------------------------------------------------------------------------------------------------
 
@@ -139,7 +157,8 @@ class _Set:
         return f"{self.names[self.table[relation][start] if end is None else end]} {self.words[relation][1]} {self.names[start]}", len(self.names[start])
 
     def compose(self, c: Chain) -> Line:
-        return f"{self.names[c.start]} {self.words[c.first][0]} {self.words[c.second][0]} {self.names[c.end]}", len(self.names[c.end])
+        end = self.names[c.path[-1]]
+        return f"{self.names[c.path[0]]} {' '.join([self.words[word][0] for word in c.words])} {end}", len(end)
 
     def ends(self) -> Iterator[tuple[str, str]]:
         """Every fact, reversal and chain of the set: what begins it, and its true end."""
@@ -147,8 +166,8 @@ class _Set:
             yield statement[: -size - 1], statement[-size:]
 
     def follow(self, c: Chain) -> str:
-        """The trace of a chain: its two facts."""
-        return joined([self.fact(c.start, c.first, c.bridge)[0], self.fact(c.bridge, c.second, c.end)[0]])
+        """The trace of a chain: its facts."""
+        return joined([self.fact(*fact)[0] for fact in zip(c.path, c.words, c.path[1:], strict=False)])
 
     def search(self, tried: list[int], relation: int, ends: list[int] | None = None) -> str:
         """The trace of a reversal: one fact after another, the last of them being the one that was looked for."""
@@ -189,11 +208,13 @@ class _Set:
         """Traces about random facts and what follows from them, with nothing before: only the answer is a target. So a trace alone is known to be enough."""
         draw = self.stream("answers")
         for number in range(round(self.spec.answer_share * self.spec.episode_count / 2) if self.spec.thoughts == "fresh" else 0):
-            a, b, c, x, y = draw.permutation(self.spec.entities)[:5].tolist()
-            r, q = draw.integers(0, self.spec.relations, 2).tolist()
+            *path, x, y = draw.permutation(self.spec.entities)[: self.spec.hops + 3].tolist()
+            words = draw.integers(0, self.spec.relations, self.spec.hops).tolist()
             if self.spec.forms[number % len(self.spec.forms)] == "chain":
-                (statement, size), trace = self.compose(Chain(a, r, b, q, c)), self.follow(Chain(a, r, b, q, c))
+                made = Chain(tuple(path), tuple(words))
+                (statement, size), trace = self.compose(made), self.follow(made)
             else:
+                a, b, r = *path[:2], words[0]
                 (statement, size), trace = self.inverse(a, r, b), self.search([x, a] if number % 4 < 2 else [a], r, [y, b] if number % 4 < 2 else [b])
             if statement not in self.forbidden:
                 text = f"{ASK.format(question=statement[: -size - 1])} {trace}\n{statement}"
@@ -202,23 +223,28 @@ class _Set:
     def episodes(self) -> Iterator[list[Line]]:
         """Random facts, and what is asked of them."""
         spec, draw = self.spec, self.stream("episodes")
-        pairs = spec.episode_facts // 2
+        hops, count = spec.hops, spec.episode_facts // spec.hops
         for n in blocks(spec.episode_count // 2):
-            relations, entities = few_of_two(spec.relations, spec.entities, (n, 2 * pairs, 3 * pairs), spec.one_relation_share, draw)
-            sizes = draw.integers(1, pairs + 1, n).tolist()
-            thinks = (draw.random((n, 4 * pairs)) < (spec.thought_share if spec.thoughts == "fresh" else 0.0)).tolist()
-            picks = draw.integers(0, 1 << 30, (n, 2 * pairs + 1)).tolist()
-            drawn = np.concatenate([entities.reshape(n, pairs, 3), relations.reshape(n, pairs, 2)], axis=2).tolist()
-            for row, size, think, pick in zip(drawn, sizes, thinks, picks, strict=True):
+            relations, entities = few_of_two(spec.relations, spec.entities, (n, hops * count, (hops + 1) * count), spec.one_relation_share, draw)
+            sizes = draw.integers(1, count + 1, n).tolist()
+            thinks = (draw.random((n, (hops + 2) * count)) < (spec.thought_share if spec.thoughts == "fresh" else 0.0)).tolist()
+            picks = draw.integers(0, 1 << 30, (n, hops * count + 1)).tolist()
+            drawn = zip(entities.reshape(n, count, hops + 1).tolist(), relations.reshape(n, count, hops).tolist(), strict=True)
+            for (paths, words), size, think, pick in zip(drawn, sizes, thinks, picks, strict=True):
                 facts: dict[tuple[int, int], int] = {}
-                chains = []
-                for a, b, c, r, q in row[:size]:
-                    b = facts.setdefault((a, r), b if b != a else (a + 1) % spec.entities)
-                    if b != c:
-                        c = facts.setdefault((b, q), c)
-                        if c != a:
-                            chains.append(Chain(a, r, b, q, c))
+                chains = [c for path, some in zip(paths[:size], words, strict=False) if (c := self.told(path, some, facts))]
                 yield self.sequence(facts, chains, iter(think), pick)
+
+    def told(self, path: list[int], words: list[int], facts: dict[tuple[int, int], int]) -> Chain | None:
+        """The chain that leads along `path` as far as `facts`, to which it adds its own, do not say otherwise; None where there is none."""
+        at = [path[0]]
+        for word, after in zip(words, path[1:], strict=True):
+            if after == at[-1]:
+                if len(at) > 1:
+                    return None
+                after = (after + 1) % self.spec.entities
+            at.append(facts.setdefault((at[-1], word), after))
+        return Chain(tuple(at), tuple(words)) if at[-1] != at[0] else None
 
     def sequence(self, facts: dict[tuple[int, int], int], chains: list[Chain], think: Iterator[bool], picks: list[int]) -> list[Line]:
         """The facts; then the facts again, chains and reversals, each answered at once or, if `think` says so, after a trace."""
@@ -251,7 +277,7 @@ class _Set:
     def kinds(self) -> Iterator[tuple[str, Kind]]:
         whose = "the second set, of which nothing was practised" if self.number else "the first set"
         for name, about in KINDS.items():
-            if name == "one_hop" or FORM[name] in self.spec.forms:
+            if name == "one_hop" or (name == "reversal" and "reversal" in self.spec.forms) or (name == self.chained and "chain" in self.spec.forms):
                 beside = None if name == "one_hop" else self.kind("one_hop")
                 yield self.kind(name), Kind(f"{about}; {whose}", name != "one_hop", beside=beside, candidates=tuple(self.names), chance=1 / self.spec.entities)
 
@@ -260,19 +286,20 @@ class _Set:
         draw = self.stream("questions")
         for split in ("test", "practice"):
             mine = [b for b in range(self.spec.entities) if (b in self.practice) == (split == "practice")]
-            chains = [c for c in self.chains if c.bridge in mine]
+            chains = [c for c in self.chains if c.path[1] in mine]
             facts = [fact for fact in self.facts if (fact in self.rehearsed) == (split == "practice")]
             if split == "test":
                 chains, reversals = self.some(chains, draw), self.some(facts, draw)
-                asked = {c.bridge for c in chains if "chain" in self.spec.forms} | {a for a, _ in reversals if "reversal" in self.spec.forms}
+                asked = {bridge for c in chains if "chain" in self.spec.forms for bridge in c.path[1:-1]} | {
+                    a for a, _ in reversals if "reversal" in self.spec.forms
+                }
                 yield from (self.question("one_hop", *fact, self.fact(*fact), (fact,), draw) for fact in facts if fact[0] in asked)
             else:
                 reversals = facts
             if "chain" in self.spec.forms:
                 for c in chains:
-                    plain = self.question(
-                        "two_hop", c.bridge, f"{c.start}-{c.first}-{c.second}", self.compose(c), ((c.start, c.first), (c.bridge, c.second)), draw
-                    )
+                    rest = "-".join(map(str, (c.path[0], *c.words)))
+                    plain = self.question(self.chained, c.path[1], rest, self.compose(c), tuple(zip(c.path, c.words, strict=False)), draw)
                     yield practice(plain, self.follow(c)) if split == "practice" else plain
             if "reversal" in self.spec.forms:
                 for a, r in reversals:
@@ -302,9 +329,12 @@ def practice(question: Question, trace: str) -> Puzzle:
     return Puzzle(**fields)
 
 
-FORM = {"two_hop": "chain", "reversal": "reversal"}
+CHAINED = {2: "two_hop", 3: "three_hop", 4: "four_hop"}
+"""Facts of a chain -> the kind of question about it."""
 KINDS = {
     "one_hop": "a fact, asked as it was told: proof that it was learned",
     "two_hop": "a chain of two facts, never stated",
+    "three_hop": "a chain of three facts, never stated",
+    "four_hop": "a chain of four facts, never stated",
     "reversal": "a fact asked from its end, never stated so",
 }

@@ -15,28 +15,40 @@ COLOURS = {True: "#007A58", False: "#D55E00"}
 COLUMNS: dict[str, Any] = {
     **dict.fromkeys(("what", "must"), pl.String),
     "holds": pl.Boolean,
-    **dict.fromkeys(("mean", "low", "high", "from", "to"), pl.Float64),
+    **dict.fromkeys(("mean", "low", "high", "from", "to", "unit"), pl.Float64),
     **dict.fromkeys(("n", "seeds"), pl.Int64),
 }
 
 
 def rows(checks: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
-    """One row per check (as `tolman claims --json` prints them) that measured something: `from` and `to` bound what the rule asks, as far as the axis goes."""
+    """One row per check (as `tolman claims --json` prints them) that measured something: `from` and `to` bound what the rule asks, as far as the axis goes. A measure
+    of another size than shares, among some of these, is drawn in a `unit` of its own, a power of ten."""
     known = [c for c in checks if math.isfinite(c["mean"])]
     if not known:
         return pl.DataFrame(schema=COLUMNS)
-    left, right = ends(known)
+    sizes = [max(finite(c), key=abs) for c in known]
+    mixed = min(map(abs, sizes)) <= 1
+    units = [10.0 ** math.ceil(math.log10(abs(size))) if mixed and abs(size) > 5 else 1.0 for size in sizes]
+    left, right = ends([{k: c[k] / unit for k in MEASURED} for c, unit in zip(known, units, strict=True)])
     out = []
-    for c in known:
+    for c, unit in zip(known, units, strict=True):
         below = c["must"].startswith("<")
-        wanted = {"from": left if below else max(left, c["threshold"]), "to": min(right, c["threshold"]) if below else right}
-        out.append({k: c[k] for k in ("what", "must", "holds", "mean", "low", "high", "n", "seeds")} | wanted)
+        wanted = {"from": left * unit if below else max(left * unit, c["threshold"]), "to": min(right * unit, c["threshold"]) if below else right * unit}
+        out.append({k: c[k] for k in ("what", "must", "holds", "mean", "low", "high", "n", "seeds")} | wanted | {"unit": unit})
     return pl.DataFrame(out, schema=COLUMNS)
 
 
+MEASURED = ("low", "high", "mean", "threshold")
+
+
+def finite(check: Mapping[str, Any]) -> list[float]:
+    """The ends of a check's interval, its mean and its threshold, as far as they are numbers (one seed has no interval over seeds)."""
+    return [check[k] for k in MEASURED if math.isfinite(check[k])]
+
+
 def ends(checks: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
-    """Ends of the axis: 0 and 1, or further where a finite end of an interval, a mean or a threshold is (one seed has no interval over seeds)."""
-    shown = [v for c in checks for v in (c["low"], c["high"], c["mean"], c["threshold"]) if math.isfinite(v)]
+    """Ends of the axis: 0 and 1, or further where one of the `finite` is."""
+    shown = [v for c in checks for v in finite(c)]
     return math.floor(min(0.0, *shown) * 10) / 10, math.ceil(max(1.0, *shown) * 10) / 10
 
 
@@ -47,11 +59,17 @@ def draw(rows: pl.DataFrame, title: str) -> alt.LayerChart | alt.FacetChart:
         over=pl.col("i") + 0.28,
         top=pl.col("i") + 0.52,
         bottom=pl.col("i") + 0.88,
-        name=pl.format("{}: {}", "what", pl.col("must").str.replace(r"^> (\S+) \(whole interval\)$", "surely > $1")),
+        name=pl.format(
+            "{}: {}{}",
+            "what",
+            pl.col("must").str.replace(r"^> (\S+) \(whole interval\)$", "surely > $1"),
+            pl.when(pl.col("unit") == 1).then(pl.lit("")).otherwise(pl.format(" (drawn in units of {})", pl.col("unit").cast(pl.Int64))),
+        ),
         numbers=pl.Series([f"{r['mean']:.3f} [{r['low']:.3f}, {r['high']:.3f}]" for r in rows.iter_rows(named=True)], dtype=pl.String),
         said=pl.when("holds").then(pl.lit("as claimed")).otherwise(pl.lit("not as claimed")),
     )
-    shown = [v for column in ("from", "to", "low", "high") for v in rows[column] if math.isfinite(v)]
+    placed = placed.with_columns(pl.col("from", "to", "low", "high", "mean") / pl.col("unit"))
+    shown = [v for column in ("from", "to", "low", "high") for v in placed[column] if math.isfinite(v)]
     left, right = min(0.0, *shown), max(1.0, *shown)
     placed = placed.with_columns(pl.col("low", "high").clip(left, right))  # an unbounded interval goes as far as the axis
     room = 0.02 * (right - left)

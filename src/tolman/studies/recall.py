@@ -2,8 +2,9 @@
 
 Two disjoint sets of facts A and B are trained into a tiny transformer. Reinforcement learning teaches it to recall facts into its own context before it answers
 chains of A; asked are other chains of A, and chains of B, of which nothing was practised. Beside it stand the knowledge alone, the same learning without thinking,
-augmentation of A (its practice questions stated with their answers), both together, and the facts put in context. Reversals are practised and asked in worlds of
-several sizes (after Chaudhry et al. 2026, arXiv 2604.01430).
+augmentation of A (its practice questions stated with their answers), both together, and the facts put in context; at scale small also where it breaks: fewer entities,
+chains of three facts, no traces to begin with, and another benchmark (reversals of A and B after practice on chains of A). Reversals are practised and asked in worlds
+of several sizes (after Chaudhry et al. 2026, arXiv 2604.01430).
 """
 
 from collections.abc import Sequence
@@ -36,16 +37,25 @@ REVERSALS = "learned recall of A's reversals"
 CLOSED, THINKING, VOTED = "closed book", "thinking", "thinking, vote of 8"
 CONTEXT, ORACLE, BOTH_PATHS = "in context, 16 documents", "retrieval, oracle + 3", "thinking over retrieval, oracle + 3"
 A, B = "two_hop", "other_two_hop"
+FEW, LONGER, UNAIDED, OTHER = "16 entities", "chains of three facts", "no bootstrap", "reversals asked too"
 SIZES = {"quick": (12, 24), "small": (12, 24, 48)}
 """Entities of each set in the worlds of reversals; three relations each."""
 STEPS = {"quick": (900, 80), "small": (1200, 160)}
 """Of knowledge and of practice."""
 MODEL = Tiny(layers=3, rope_base=100.0)
+WORLD = Recall(entities=40, relations=4, same_relations=True, episode_count=40_000)
+"""With 16 entities and 3 relations practice is learned by heart (LOG.md)."""
 
 
 def cells(scale: str, seeds: Sequence[int]) -> list[Cell]:
     """Trainings x ways of asking x seeds."""
-    return [cell for seed in seeds for cell in (*chains(scale, seed), *(c for entities in SIZES[scale] for c in reversals(scale, seed, entities)))]
+    out = []
+    for seed in seeds:
+        out += chains(scale, seed)
+        if scale != "quick":
+            out += limits(scale, seed)
+        out += [cell for entities in SIZES[scale] for cell in reversals(scale, seed, entities)]
+    return out
 
 
 def method(scale: str, *, budget_tokens: int, thinks: bool = True) -> RecallRL:
@@ -59,10 +69,7 @@ def method(scale: str, *, budget_tokens: int, thinks: bool = True) -> RecallRL:
 def chains(scale: str, seed: int) -> list[Cell]:
     """Seven trainings (five at scale quick) on chains, each asked at once and after thinking; with documents too where they were not augmented. B has other entities
     than A, and in two of the trainings other relations too."""
-    plain = Recall(
-        entities=40, relations=4, same_relations=True, episode_count=40_000
-    )  # with 16 entities and 3 relations practice is learned by heart (LOG.md)
-    augmented, strange = plain.replace("augmented", True), plain.replace("same_relations", False)
+    plain, augmented, strange = WORLD, WORLD.replace("augmented", True), WORLD.replace("same_relations", False)
     learned = method(scale, budget_tokens=16)
     trainings: list[tuple[str, Recall, Any]] = [(KNOWLEDGE, plain, learned.first), (RL, plain, learned), (AUGMENTED, augmented, learned.first)]
     trainings += [(STRANGE, strange, learned.first), (STRANGE_RL, strange, learned)]
@@ -81,6 +88,27 @@ def chains(scale: str, seed: int) -> list[Cell]:
             out.append(Cell(**shared, test_time=InContext(documents=16), kinds=(A, B), asking=CONTEXT))
             voted = Thinking(budget_tokens=16, samples=8, temperature=1.0)
             out.append(Cell(**{**shared, "scoring": Vote(scoring=Exact())}, test_time=voted, kinds=(A, B), asking=VOTED))
+    return out
+
+
+def limits(scale: str, seed: int) -> list[Cell]:
+    """Where learned recall of chains may break: each condition before and after practice on chains of A."""
+    unaided, others = method(scale, budget_tokens=16).replace("bootstrap_traces", 0), method(scale, budget_tokens=168).replace("kinds", (A,))
+    conditions: list[tuple[str, Recall, RecallRL, tuple[str, ...]]] = [
+        (FEW, WORLD.replace("entities", 16), method(scale, budget_tokens=16), (A, B)),
+        (LONGER, WORLD.replace("hops", 3).replace("episode_facts", 6), method(scale, budget_tokens=24), ("three_hop", "other_three_hop")),
+        (UNAIDED, WORLD, unaided, (A, B)),
+        (OTHER, WORLD.replace("forms", ("chain", "reversal")), others, (A, B, "reversal", "other_reversal")),
+    ]
+    out = []
+    for condition, dataset, learned, kinds in conditions:
+        for training, train in ((KNOWLEDGE, learned.first), (RL, learned)):
+            if (training, condition) == (KNOWLEDGE, UNAIDED):
+                continue  # asked already
+            shared: dict[str, Any] = {"dataset": dataset, "model": MODEL, "train_time": train, "scoring": Exact(), "seed": seed}
+            shared["training"] = f"{training}, {condition}"
+            out.append(Cell(**shared, test_time=ClosedBook(), asking=CLOSED))
+            out.append(Cell(**shared, test_time=Thinking(budget_tokens=learned.thinking.budget_tokens), kinds=kinds, asking=THINKING))  # type: ignore[union-attr]
     return out
 
 
@@ -116,6 +144,25 @@ def headline(frames: Frames) -> str:
     )
 
 
+def broken(frames: Frames) -> str:
+    """Where it breaks: thinking about A and B before and after practice in each of the conditions that were run."""
+    parts = []
+    for condition, kinds in (
+        (FEW, (A, B)),
+        (LONGER, ("three_hop", "other_three_hop")),
+        (UNAIDED, (A, B)),
+        (OTHER, (A, B)),
+        (OTHER, ("reversal", "other_reversal")),
+    ):
+        after, before = f"{RL}, {condition}", KNOWLEDGE if condition == UNAIDED else f"{KNOWLEDGE}, {condition}"
+        if after not in set(frames.cells["training"]):
+            continue
+        shares = [" -> ".join(say(accuracy(select(frames, training=training, kind=kind, asking=THINKING))) for training in (before, after)) for kind in kinds]
+        what = "reversals, of which none were practised" if "reversal" in kinds else condition
+        parts.append(f"{what}: A {shares[0]}, B {shares[1]}")
+    return f" Thinking before -> after practice elsewhere: {'; '.join(parts)}." if parts else ""
+
+
 def traces(frames: Frames, what: str, **where: str | tuple[str, ...]) -> pl.DataFrame:
     """Items with a trace, `correct` standing for what the trace does."""
     return with_traces(select(frames, **where)).with_columns(correct=pl.col(what))
@@ -147,7 +194,8 @@ def c22(frames: Frames) -> Outcome:
             at_most("chains of B: augmenting A - knowledge alone", added, 0.05),
         ),
         note=f"B has other entities and the same relations. With other relations too, thinking about B's chains goes from "
-        f"{say(accuracy(select(frames, training=STRANGE, kind=B, asking=THINKING)))} to {say(accuracy(select(frames, training=STRANGE_RL, kind=B, asking=THINKING)))}.",
+        f"{say(accuracy(select(frames, training=STRANGE, kind=B, asking=THINKING)))} to {say(accuracy(select(frames, training=STRANGE_RL, kind=B, asking=THINKING)))}."
+        + broken(frames),
     )
 
 
