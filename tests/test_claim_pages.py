@@ -92,10 +92,10 @@ def test_limits_say_what_the_records_lack(pages: ModuleType, tmp_path: Path) -> 
 def test_thresholds_are_located_in_each_setting_or_absent() -> None:
     assert set(dose.thresholds(dose.doses(doses())).values()) == {None}
     at = dose.thresholds(dose.doses(doses(0.99)))
-    assert at["1,000 facts"] == pytest.approx(0.99) and at["with in-context sequences"] == pytest.approx(0.99) and len(at) == 6
+    assert at["1,000 facts"] == pytest.approx(0.99) and at["with in-context sequences"] == pytest.approx(0.99) and len(at) == 7
     outcome = dose.c07(doses(0.99))
     assert "held-out facts reverse from 99 % on (1,000 facts)" in outcome.verdict and not all(c.holds for c in outcome.checks)
-    assert "no threshold up to 99.9 % in any of 6 settings" in dose.c07(doses()).verdict
+    assert "no threshold up to 99.9 % in any of 7 settings" in dose.c07(doses()).verdict
     assert "Relation by relation" in outcome.note
 
 

@@ -86,10 +86,15 @@ def draw(rows: pl.DataFrame) -> alt.VConcatChart:
     settings = doses["setting"].unique(maintain_order=True).to_list()
     columns, width = _theme.panels(settings)
     panels = [_panel(doses.filter(pl.col("setting") == s), doses, width, first=i == 0, last=i >= len(settings) - columns) for i, s in enumerate(settings)]
-    parts: list[Any] = [alt.concat(*panels, columns=columns, spacing={"column": 26, "row": 22})]
-    beside = [_contrast(part, str(name), (columns * width + 25 * columns - 75) // 2) for (name,), part in contrasts.group_by("part", maintain_order=True)]
-    if beside:
-        parts.append(alt.concat(*beside, columns=2, spacing=34))
+    found = {str(name): part for (name,), part in contrasts.group_by("part", maintain_order=True)}
+    lines = [panels[i : i + columns] for i in range(0, len(panels), columns)]
+    free = columns - len(lines[-1])
+    if free and len(lines) > 1 and "context" in found:  # the panels leave room for it
+        lines[-1].append(_contrast(found.pop("context"), "context", free * width + 60 * (free - 1) + 45))
+    parts: list[Any] = [alt.vconcat(*[alt.hconcat(*line, spacing=26) for line in lines], spacing=22)]
+    if found:
+        each = (columns * width + 25 * columns - 75) // 2 if len(found) > 1 else columns * width + 25 * columns + 5
+        parts.append(alt.hconcat(*[_contrast(part, name, each) for name, part in found.items()], spacing=34))
     chance = 100 * float(doses["chance"].max())  # type: ignore[arg-type]
     subtitle = (
         f"{said(rows)} Answers from the weights alone, per cent right. {_theme.intervals_said(doses)} "
