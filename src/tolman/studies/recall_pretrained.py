@@ -24,7 +24,7 @@ from tolman.train_time.recall_rl import RecallRL
 
 scales = {"quick": 1, "small": 3}
 
-STEPS = {"quick": (400, 40), "small": (800, 120)}
+STEPS = {"quick": (400, 24), "small": (800, 120)}
 """Of knowledge and of practice."""
 ENTITIES = {"quick": 8, "small": 16}
 """Of each set. Of 16, adapters that read each fact a hundred times in 300 steps recalled a fifth; of 8, after 240 steps, five sixths (LOG.md)."""
@@ -39,7 +39,9 @@ def cells(scale: str, seeds: Sequence[int]) -> list[Cell]:
     )  # fmt: skip
     first = Finetune(steps=knowledge, batch_tokens=512, lr=1e-3, loss_on="targets")
     thinking, oracle = Thinking(budget_tokens=BUDGET_TOKENS), Retrieval(retriever=Oracle(distractors=3))
-    learned = RecallRL(first=first, thinking=thinking, scoring=Exact(), steps=practice, questions=4, bootstrap_steps=10, replay_tokens=512, lr=1e-4)
+    learned = RecallRL(
+        first=first, thinking=thinking, scoring=Exact(), steps=practice, questions=4, bootstrap_traces=4, bootstrap_steps=6, replay_tokens=512, lr=1e-4
+    )
     out = []
     for seed in seeds:
         for training, method in ((KNOWLEDGE, first), (RL, learned)):
