@@ -33,8 +33,8 @@ license: apache-2.0
 A LoRA adapter (rank {rank}, {size:.1f} MB, bfloat16) for [SmolLM2-135M-Instruct](https://huggingface.co/{hub}), which as it is can hardly use facts that stand in its context
 from their other end. It comes with Tolman: `--set model.adapter=reader`, or `Hf(adapter="reader")`; in other programs, `PeftModel.from_pretrained(model, folder)`.
 
-**Trained on** practice questions about made-up passages (`datasets/episodes`; a pool of {practice} passages and {questions:,} questions),
-each asked as `test_time/in_context` asks it,
+**Trained on** practice questions about made-up passages (`datasets/episodes`; a pool of {practice:,} passages and {questions:,} questions;
+in {plain:.0%} of the passages each name stands in one fact), each asked as `test_time/in_context` asks it,
 with the loss on the answers: {steps} steps, {tokens:,} tokens, {seconds:.0f} seconds on a share of one processor core.
 No name, relation or wording of these occurs in any other dataset of the
 package, nor in the tests below. Made by `tolman run reader --scale small --seeds 1`; `record.json` is the record of the training.
@@ -70,11 +70,11 @@ def main(store: Store) -> None:
 
 def card(store: Store, about: dict[str, Any]) -> str:
     """The card, from the record of the training and those of the study."""
-    method, dataset = about["identity"]["train_time"], reader.Episodes(practice=reader.PRACTICE)
+    method, dataset = about["identity"]["train_time"], reader.Episodes(practice=reader.PRACTICE, plain_share=reader.PLAIN)
     train, before, after = about["costs"]["train"], about["retention"]["before"], about["retention"]["after"]
     table, seeds = measured(store)
     return CARD.format(
-        hub=HUB, rank=method["rank"], size=(FOLDER / "adapter_model.safetensors").stat().st_size / 1e6, practice=reader.PRACTICE,
+        hub=HUB, rank=method["rank"], size=(FOLDER / "adapter_model.safetensors").stat().st_size / 1e6, practice=reader.PRACTICE, plain=reader.PLAIN,
         questions=len(dataset.build(0).asked(split="practice")), steps=method["steps"], tokens=train["tokens"], seconds=train["seconds"], table=table, seeds=seeds,
         nats=(before["general_nats"], after["general_nats"]), right=(before["general_accuracy"], after["general_accuracy"]),
     )  # fmt: skip

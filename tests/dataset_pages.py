@@ -1,6 +1,6 @@
 """What the tests of the token-level datasets share: statements without filler, and documentation pages whose generated parts must match the code.
 
-Generated parts stand between `<!-- NAME -->` and `<!-- /NAME -->`. `TOLMAN_WRITE_DOCS=1 pytest -k test_page` writes them anew.
+Generated parts stand between `<!-- NAME -->` and `<!-- /NAME -->`. `TOLMAN_WRITE_DOCS=1 pytest -k page` writes them anew.
 """
 
 import os
@@ -40,7 +40,7 @@ def check_page(dataset: type[Component]) -> None:
     if os.environ.get("TOLMAN_WRITE_DOCS"):
         path.write_text(new, encoding="utf-8")
     else:
-        assert text == new, f"{path.name} is out of date: run TOLMAN_WRITE_DOCS=1 pytest -k test_page"
+        assert text == new, f"{path.name} is out of date: run TOLMAN_WRITE_DOCS=1 pytest -k page"
 
 
 def fields(dataset: type[Component]) -> str:

@@ -64,7 +64,7 @@ def test_a_folder_of_that_name_goes_first(tmp_path, monkeypatch):
 
 
 def test_cells_are_distinct_and_ask_base_and_reader_the_same():
-    for scale, trainings in (("quick", 10), ("small", 11)):
+    for scale, trainings in (("quick", 12), ("small", 13)):
         cells = reader.cells(scale, [0, 1])
         assert len({c.fingerprint() for c in cells}) == len(cells) == 2 * trainings == 2 * len({c.train_fingerprint() for c in cells if c.seed == 0})
         for c in cells:
@@ -78,4 +78,12 @@ def test_the_headline_says_what_the_records_say():
         for name, parts in reader.SHOWN.items() for part in parts for kind in part
     }  # fmt: skip
     said = reader.headline(by_hand(table))
-    assert said.count("25 %") == said.count("75 %") == 9 and "celebrities: as told 25 %" in said
+    assert said.count("25 %") == said.count("75 %") == 11 and "celebrities: as told 25 %" in said
+
+
+def test_every_world_has_the_questions_that_are_asked():
+    for scale, seeds in reader.scales.items():
+        for cell in reader.cells(scale, range(seeds)):
+            if cell.training != reader.BASE:
+                continue
+            assert set(cell.kinds or ()) <= {q.kind for q in cell.dataset.build(cell.seed).asked()}, f"{cell.asking}, seed {cell.seed}"

