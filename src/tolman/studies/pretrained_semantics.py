@@ -25,9 +25,9 @@ scales = {"quick": 1, "small": 3}
 STATED = (*REPHRASED, *PREMISES)
 KINDS = (*STATED, *REVERSED, *FOLLOWS)
 AMONG = "retrieval, oracle + 3"
-_SIZES = {"quick": {"documents": 140, "asked": 8, "holdout_asked": 3}, "small": {"documents": 280}}
+_SIZES = {"quick": {"documents": 200, "asked": 8, "holdout_asked": 3}, "small": {"documents": 280}}
 _STEPS = {"quick": 240, "small": 600}
-"""At quick scale each article is read about four times."""
+"""At quick scale each article is read about three times."""
 _DISTRACTORS = {"quick": {ALONE: 0}, "small": {ALONE: 0, AMONG: 3}}
 
 

@@ -29,10 +29,12 @@ STEPS = {"quick": (400, 24), "small": (800, 120)}
 ENTITIES = {"quick": 8, "small": 16}
 """Of each set. Of 16, adapters that read each fact a hundred times in 300 steps recalled a fifth; of 8, after 240 steps, five sixths (LOG.md)."""
 BUDGET_TOKENS = 32
+TRACES = "four traces of A, one step of practice"
+"""The control: what the bootstrap alone teaches, with the documents that are read again beside its traces."""
 
 
 def cells(scale: str, seeds: Sequence[int]) -> list[Cell]:
-    """The knowledge alone and after practice, each asked at once, after thinking, and with documents."""
+    """The knowledge alone, after a few traces, and after practice, each asked at once, after thinking, and with documents."""
     knowledge, practice = STEPS[scale]
     world = Recall(
         entities=ENTITIES[scale], relations=2, same_relations=True, episode_count=800, recital_share=0.9, thought_share=0.8, asked=60, options=6,
@@ -44,7 +46,7 @@ def cells(scale: str, seeds: Sequence[int]) -> list[Cell]:
     )
     out = []
     for seed in seeds:
-        for training, method in ((KNOWLEDGE, first), (RL, learned)):
+        for training, method in ((KNOWLEDGE, first), (TRACES, learned.replace("steps", 1)), (RL, learned)):
             shared: dict[str, Any] = {"dataset": world, "model": Hf(), "train_time": method, "scoring": Exact(), "seed": seed, "training": training}
             out.append(Cell(**shared, test_time=ClosedBook(), asking=CLOSED))
             out.append(Cell(**shared, test_time=thinking, kinds=(A, B), asking=THINKING))
@@ -62,7 +64,7 @@ def headline(frames: Frames) -> str:
     known = say(accuracy(select(frames, training=KNOWLEDGE, kind=("one_hop", "other_one_hop"), asking=CLOSED)))
     return (
         f"A pretrained model that recalls {known} of the facts answers {shares(KNOWLEDGE, CLOSED)} of the chains of A and B at once and {shares(KNOWLEDGE, THINKING)} after "
-        f"thinking; after practice on other chains of A, {shares(RL, CLOSED)} at once and {shares(RL, THINKING)} after thinking."
+        f"thinking; after four traces {shares(TRACES, THINKING)}; after practice on other chains of A, {shares(RL, CLOSED)} at once and {shares(RL, THINKING)} after thinking."
     )
 
 
