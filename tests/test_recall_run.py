@@ -53,6 +53,17 @@ def test_a_training_that_builds_on_another_begins_where_that_ended(tmp_path):
     assert (price["tokens"], price["flops"]) == (paid["tokens"], paid["flops"])
 
 
+def test_what_is_left_is_compared_with_what_was_known_before_the_first_training(tmp_path, monkeypatch):
+    looked = iter(range(9))
+    monkeypatch.setattr("tolman.run.execute.retention", lambda model: {"general_nats": float(next(looked)), "general_accuracy": 0.5})
+    first, then = cell(), cell(train_time=RecallRL(first=KNOWS, thinking=None, scoring=Exact(), steps=3, questions=4, samples=4))
+    plan, _ = ran(tmp_path, first, then)
+    nats = {
+        part: [plan.store.read_artifact(c.train_fingerprint())[1]["retention"][part]["general_nats"] for c in (first, then)] for part in ("before", "after")
+    }
+    assert nats == {"before": [0.0, 0.0], "after": [1.0, 2.0]}
+
+
 def test_traces_and_votes_are_in_the_record(tmp_path):
     thinking = Thinking(budget_tokens=6, samples=3, temperature=1.0)
     plan, _ = ran(tmp_path, cell(test_time=thinking, scoring=Vote(scoring=Exact()), kinds=("two_hop",)))

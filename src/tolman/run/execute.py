@@ -75,7 +75,7 @@ def trained(store: Store, cells: Sequence[Cell], corpus: Corpus, report: Report,
     watch = CurveWatch(cells, corpus, model, checkpoints, report, stop)
     go = first.train_time.train if before is None else first.train_time.go_on  # type: ignore[attr-defined]
     watch.begin_with(before)
-    known = retention(model)
+    known = retention(model) if before is None else (before["retention"] or {}).get("before")  # as costs are: from before the first of all trainings
     ranks.summon(fingerprint)
     with model.meter.phase("train"):
         go(model, corpus, seed=first.seed, checkpoints=watch, watch=watch)
