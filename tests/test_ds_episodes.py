@@ -14,6 +14,7 @@ from tolman.datasets import _episodes_words as words
 from tolman.datasets._episodes_words import Wordings
 from tolman.datasets._pseudowords import lexicon
 from tolman.datasets.episodes import Episodes
+from tolman.datasets.reversals import RELATIONS
 from tolman.datasets.syllogisms import Claim, entails
 from tolman.testing import smallest
 
@@ -238,6 +239,8 @@ def test_no_name_and_no_relation_occurs_in_another_dataset():
     ours |= {w for split in SPLITS for w in (*re.findall(r"\w+", words.VERBS[split]), *words.NOUNS[split].split(), *re.findall(r"\w+", words.POLES[split]))}
     ours |= {*words.CALLINGS.split(), *words.MANNERS.split(), *words.OWNED.split()}
     assert not {word: theirs[word] for word in ours - {"more", "less"} if word in theirs}
+    largest = {word for pair in RELATIONS for word in pair}  # of worlds from scratch, which no adapter reads; the card of the reader names these
+    assert ours & largest == {"admires", "employs", "follows"} and all(word in words.VERBS["practice"] for word in ours & largest)
 
 
 def test_no_wording_occurs_in_another_dataset():
@@ -255,6 +258,14 @@ def test_no_wording_occurs_in_another_dataset():
 
 
 # -- sizes ---------------------------------------------------------------------------------------------------------------------------------------------
+
+
+def test_candidates_that_stand_beside_what_is_named_are_counted():
+    """As another reader counts them: sentences that name a candidate and what the question names."""
+    plain, mixed = (Episodes(passages=20, plain_share=share).build(0) for share in (1.0, 0.0))
+    assert set(plain.facts["beside"].values()) == {1} and {q.id for q in plain.questions} == set(plain.facts["beside"])
+    counts = mixed.facts["beside"]
+    assert set(counts.values()) >= {1, 2, 3} and not any(q.id in counts for q in mixed.questions if q.kind in ("two_hop", "comparison", "syllogism"))
 
 
 def test_passages_have_the_facts_and_questions_asked_for(corpus):

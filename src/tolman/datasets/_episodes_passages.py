@@ -20,12 +20,16 @@ class Fact(NamedTuple):
 
 
 class Asked(NamedTuple):
-    """A question: its kind, what is to be completed or answered, the one answer, and wrong ones."""
+    """A question: its kind, what is to be completed or answered, the one answer, and wrong ones.
+
+    `beside` counts the candidates that stand in a fact with what is named, the answer among them: 1 where finding the name is finding the answer. None: not known.
+    """
 
     kind: str
     prompt: str
     answer: str
     wrong: tuple[str, ...]
+    beside: int | None = None
 
 
 class Passage(NamedTuple):
@@ -215,7 +219,9 @@ def _among(author: Author, kind: str, prompt: str, fact: Fact, to_b: bool, true:
     rest = [end for f in true for end in (f.a, f.b)]
     wrong: dict[str, None] = dict.fromkeys([*draws.shuffle(near), *draws.shuffle(same), *draws.shuffle(rest)])
     usable = [w for w in wrong if w not in (answer, known) and w.startswith("the ") == answer.startswith("the ")]
-    return Asked(kind, prompt, answer, tuple(usable[:needed])) if len(usable) >= needed else None
+    wrong_ones = tuple(usable[:needed])
+    beside = 1 + len({*near} & {*wrong_ones}) if kind != "two_hop" else None
+    return Asked(kind, prompt, answer, wrong_ones, beside) if len(usable) >= needed else None
 
 
 def _two_hops(author: Author, relations: Sequence[Wordings], true: Sequence[Fact]) -> Iterator[Asked | None]:

@@ -41,13 +41,15 @@ class Episodes(Component):
         """The corpus of world `seed`."""
         documents: list[Document] = []
         questions: list[Question] = []
+        beside: dict[str, int] = {}
         for split, count in (("practice", self.practice), ("test", self.passages)):
-            self._add(split, count, seed, documents, questions)  # type: ignore[arg-type]
+            beside |= self._add(split, count, seed, documents, questions)  # type: ignore[arg-type]
         forbidden = [f"{q.prompt} {q.answers[0]}" for q in questions if q.split == "test" and q.kind != "forward"]
-        return Corpus(tuple(documents), tuple(questions), kinds_asked(KINDS, questions), tuple(forbidden))
+        return Corpus(tuple(documents), tuple(questions), kinds_asked(KINDS, questions), tuple(forbidden), {"beside": beside})
 
-    def _add(self, split: Split, count: int, seed: int, documents: list[Document], questions: list[Question]) -> None:
-        """The passages of a split and their questions."""
+    def _add(self, split: Split, count: int, seed: int, documents: list[Document], questions: list[Question]) -> dict[str, int]:
+        """The passages of a split and their questions. For each question about a fact: how many candidates stand in a fact with what it names."""
+        beside = {}
         draws = Draws(rng(seed, "episodes", split))
         author = Author(split, draws, questions=self.questions, options=self.options, plain_share=self.plain_share)
         for number in range(count):
@@ -59,6 +61,9 @@ class Episodes(Component):
                 choices = tuple(draws.shuffle((asked.answer, *asked.wrong)))
                 question = Question(f"{id}:{i}", asked.kind, asked.prompt, (asked.answer,), id, (id,), choices, split)
                 questions.append(one_right(question, (asked.answer,)))
+                if asked.beside is not None:
+                    beside[question.id] = asked.beside
+        return beside
 
 
 KINDS: dict[str, dict[str, Any]] = {

@@ -1,7 +1,7 @@
 """Can a small pretrained model be taught to use what stands in its context?
 
 SmolLM2-135M-Instruct as it is ("base"), and with an adapter trained on practice questions about made-up passages ("reader"), both asked in context. First about
-passages of the same generator, whose relations, wordings and names practice never had; then on benchmarks that share nothing with it. Scale `small` trains the
+passages of the same generator, whose relations, wordings and names practice never had; then on benchmarks that share no name and no wording with it. Scale `small` trains the
 adapter that comes with the package anew.
 """
 
