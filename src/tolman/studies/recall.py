@@ -193,7 +193,8 @@ def c22(frames: Frames) -> Outcome:
             surely_above("chains of B: thinking after RL on A - augmenting A", difference(learned, augmented), 0.0),
             at_most("chains of B: augmenting A - knowledge alone", added, 0.05),
         ),
-        note=f"B has other entities and the same relations. Asked at once, chains come out a little less often than by chance: sequences in context end them falsely. With other relations too, thinking about B's chains goes from "
+        note="B has other entities and the same relations. Asked at once, chains come out a little less often than by chance: sequences in context end them falsely. "
+        "With other relations too, thinking about B's chains goes from "
         f"{say(accuracy(select(frames, training=STRANGE, kind=B, asking=THINKING)))} to {say(accuracy(select(frames, training=STRANGE_RL, kind=B, asking=THINKING)))}."
         + broken(frames),
     )
