@@ -33,6 +33,8 @@ scales = {"quick": 1, "small": 3}
 
 KNOWLEDGE, RL, DIRECT, AUGMENTED, BOTH = "knowledge alone", "learned recall of A", "RL on A without thinking", "A augmented", "A augmented, learned recall of A"
 STRANGE, STRANGE_RL = "knowledge alone, B of other relations", "learned recall of A, B of other relations"
+TRACES = "traces of A, one step of practice"
+"""The control: what the bootstrap alone teaches."""
 REVERSALS = "learned recall of A's reversals"
 CLOSED, THINKING, VOTED = "closed book", "thinking", "thinking, vote of 8"
 CONTEXT, ORACLE, BOTH_PATHS = "in context, 16 documents", "retrieval, oracle + 3", "thinking over retrieval, oracle + 3"
@@ -67,12 +69,12 @@ def method(scale: str, *, budget_tokens: int, thinks: bool = True) -> RecallRL:
 
 
 def chains(scale: str, seed: int) -> list[Cell]:
-    """Seven trainings (five at scale quick) on chains, each asked at once and after thinking; with documents too where they were not augmented. B has other entities
+    """Eight trainings (six at scale quick) on chains, each asked at once and after thinking; with documents too where they were not augmented. B has other entities
     than A, and in two of the trainings other relations too."""
     plain, augmented, strange = WORLD, WORLD.replace("augmented", True), WORLD.replace("same_relations", False)
     learned = method(scale, budget_tokens=16)
     trainings: list[tuple[str, Recall, Any]] = [(KNOWLEDGE, plain, learned.first), (RL, plain, learned), (AUGMENTED, augmented, learned.first)]
-    trainings += [(STRANGE, strange, learned.first), (STRANGE_RL, strange, learned)]
+    trainings += [(STRANGE, strange, learned.first), (STRANGE_RL, strange, learned), (TRACES, plain, learned.replace("steps", 1))]
     if scale != "quick":
         trainings += [(DIRECT, plain, method(scale, budget_tokens=16, thinks=False)), (BOTH, augmented, learned)]
     out = []
@@ -194,7 +196,8 @@ def c22(frames: Frames) -> Outcome:
             at_most("chains of B: augmenting A - knowledge alone", added, 0.05),
         ),
         note="B has other entities and the same relations. Asked at once, chains come out a little less often than by chance: sequences in context end them falsely. "
-        "With other relations too, thinking about B's chains goes from "
+        f"After the bootstrap alone thinking gives {say(accuracy(select(frames, training=TRACES, kind=A, asking=THINKING)))} of A's and "
+        f"{say(accuracy(select(frames, training=TRACES, kind=B, asking=THINKING)))} of B's. With other relations too, thinking about B's chains goes from "
         f"{say(accuracy(select(frames, training=STRANGE, kind=B, asking=THINKING)))} to {say(accuracy(select(frames, training=STRANGE_RL, kind=B, asking=THINKING)))}."
         + broken(frames),
     )
