@@ -168,3 +168,12 @@ def test_a_quick_claim_that_asks_for_some_benchmarks_runs_the_quickest_of_them()
     assert enough_of(["C01"], backwards) == list(seconds)[-3:]
     both = {study: backwards.get(study, 0.0) for study in studies_of(["C01", "C20"])}
     assert enough_of(["C01", "C20"], both) == [s for s in both if s in {*list(seconds)[-3:], *deciding("C20")}], "C20 is about each of its benchmarks"
+
+
+@pytest.mark.parametrize("study", [semantic_structure, syllogisms])
+def test_c01_is_decided_at_quick_scale_too_where_no_distractors_are_asked(study):
+    kinds = study._KINDS
+    table = {(c.training, c.asking, kind, c.seed): "cw" for c in study.cells("quick", range(3)) for kind in kinds}
+    assert not any(asking == ORACLE for _, asking, _, _ in table)
+    outcome = study.c01(by_hand(table))
+    assert len(outcome.checks) > 1 and not outcome.note

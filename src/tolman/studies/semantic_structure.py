@@ -76,7 +76,9 @@ def c01(frames: Frames) -> Outcome:
             surely_above("semantic structure: reversals, retrieved without distractors - closed book", gain(REVERSED), 0.0),
             at_least("semantic structure: stated facts, closed book - retrieved without distractors", recall, -0.05),
         ),
-        note=f"Semantic structure: with 3 distractors what follows gains {gain(FOLLOWS, ORACLE)}, reversals {gain(REVERSED, ORACLE)}.",
+        note=f"Semantic structure: with 3 distractors what follows gains {gain(FOLLOWS, ORACLE)}, reversals {gain(REVERSED, ORACLE)}."
+        if ORACLE in frames.cells["asking"]
+        else "",
     )
 
 

@@ -67,15 +67,17 @@ def c10(frames: Frames) -> Outcome:
 
 def c01(frames: Frames) -> Outcome:
     """With the premises, and nothing else, in context conclusions gain surely; premises are recalled as well (within .05) from the weights."""
-    gain = difference(select(frames, kind="conclusion", asking=ALONE), select(frames, kind="conclusion", asking=CLOSED))
-    among = difference(select(frames, kind="conclusion", asking=ORACLE), select(frames, kind="conclusion", asking=CLOSED))
+
+    def gain(asking: str) -> Estimate:
+        return difference(select(frames, kind="conclusion", asking=asking), select(frames, kind="conclusion", asking=CLOSED))
+
     recall = difference(select(frames, kind="premises", asking=CLOSED), select(frames, kind="premises", asking=ALONE))
     return Outcome(
         (
-            surely_above("syllogisms: conclusions, retrieved without distractors - closed book", gain, 0.0),
+            surely_above("syllogisms: conclusions, retrieved without distractors - closed book", gain(ALONE), 0.0),
             at_least("syllogisms: premises, closed book - retrieved without distractors", recall, -0.05),
         ),
-        note=f"Syllogisms: with 3 distractors among the premises conclusions gain {among}.",
+        note=f"Syllogisms: with 3 distractors among the premises conclusions gain {gain(ORACLE)}." if ORACLE in frames.cells["asking"] else "",
     )
 
 
