@@ -265,6 +265,11 @@ def test_candidates_that_stand_beside_what_is_named_are_counted():
     plain, mixed = (Episodes(passages=20, plain_share=share).build(0) for share in (1.0, 0.0))
     assert set(plain.facts["beside"].values()) == {1} and {q.id for q in plain.questions} == set(plain.facts["beside"])
     counts = mixed.facts["beside"]
+    for question in (q for q in mixed.questions if q.id in counts):
+        known = [(a, b) for _, a, b in facts(mixed.by_id[question.support[0]].text, "test")]
+        named = {end for fact in known for end in fact if re.search(rf"\b{re.escape(end)}\b", question.prompt.lower())}
+        near = {end for a, b in known for mine, end in ((a, b), (b, a)) if mine in named}
+        assert counts[question.id] == sum(c.lower() in near for c in question.choices), question
     assert set(counts.values()) >= {1, 2, 3} and not any(q.id in counts for q in mixed.questions if q.kind in ("two_hop", "comparison", "syllogism"))
 
 

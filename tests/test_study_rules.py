@@ -176,4 +176,16 @@ def test_c01_is_decided_at_quick_scale_too_where_no_distractors_are_asked(study)
     table = {(c.training, c.asking, kind, c.seed): "cw" for c in study.cells("quick", range(3)) for kind in kinds}
     assert not any(asking == ORACLE for _, asking, _, _ in table)
     outcome = study.c01(by_hand(table))
-    assert len(outcome.checks) > 1 and not outcome.note
+    assert len(outcome.checks) > 1 and "3 distractors" not in outcome.note
+
+
+def test_a_rule_that_takes_what_stands_in_the_articles_is_scored_beside_the_model():
+    frames = by_hand({(semantic_structure.FRESH, semantic_structure.ALONE, "syllogism", seed): "cw" for seed in range(3)})
+    shown = [["a", "b", "c", "d"], ["e", "f"]]
+    items = frames.items.with_columns(
+        prompt=pl.lit("A likes b. C does not."),
+        choices=pl.Series([shown[i % 2] for i in range(len(frames.items))]),
+        expected=pl.Series([["b"], ["e"]] * (len(frames.items) // 2)),
+    )
+    found = semantic_structure.found(replace(frames, items=items), "syllogism", semantic_structure.ALONE)
+    assert found.mean == pytest.approx((1 / 3 + 1 / 2) / 2), "one of a, b, c stands there; of the other two neither does"

@@ -1,6 +1,7 @@
 """The verbs, from list to export; those that change taught directories are in `cli_documents`. Heavy imports happen inside the verb that needs them."""
 
 import json
+import math
 import os
 import sys
 from collections import Counter
@@ -143,7 +144,7 @@ def run_again(ids: list[str], seeds: int | None, folder: str) -> None:
     peak, plans, times = peak_flops(), {study: make_plan(study, "quick", seeds, [], folder) for study in studies_of(ids)}, {}
     for study, (plan, _) in plans.items():
         times[study] = [guess.seconds for guess in expected_each(plan.unfinished(), peak)]
-    chosen = enough_of(ids, {study: sum(t or 0 for t in mine) for study, mine in times.items()})
+    chosen = enough_of(ids, {study: sum(math.inf if seconds is None else seconds for seconds in mine) for study, mine in times.items()})
     if left := [study for study in plans if study not in chosen]:
         err.print(f"{', '.join(ids)}: as many benchmarks as the rule asks for, the quickest; {', '.join(left)}: `tolman run`, and they count too")
     plans = {study: plans[study] for study in chosen}

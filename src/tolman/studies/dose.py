@@ -7,7 +7,6 @@ weight decay), and for names that share their words.
 """
 
 import json
-from collections import defaultdict
 from collections.abc import Sequence
 
 import polars as pl
@@ -34,8 +33,8 @@ SHARES = {
     },
 }  # fmt: skip
 """Condition -> shares of all facts that are stated in both directions."""
-ASKED = defaultdict(lambda: 100, {PAPER: 200})
-"""At most so many held-out facts are asked."""
+ASKED = {PAPER: 200}
+"""At most so many held-out facts are asked; 100 where nothing is said."""
 _KINDS = ("trained_forward", "trained_reversed", "heldout_forward", "heldout_reversal")
 
 
@@ -48,9 +47,10 @@ def cell(condition: str, share: float, seed: int) -> Cell:
     """One point of the curve."""
     entities, relations = {LARGE: (1000, 10), PAPER: (1000, 20)}.get(condition, (200, 5))
     facts = entities * relations
-    held_out = max(1, min(ASKED[condition], round((1 - share) * facts)))
+    asked = ASKED.get(condition, 100)
+    held_out = max(1, min(asked, round((1 - share) * facts)))
     world = Reversals(
-        entities=entities, relations=relations, held_out=held_out, reversed_share=min(1.0, share * facts / (facts - held_out)), asked=ASKED[condition],
+        entities=entities, relations=relations, held_out=held_out, reversed_share=min(1.0, share * facts / (facts - held_out)), asked=asked,
         max_filler=0, copies=1, episodes="fresh" if condition == EPISODES else "none", name_words=2 if condition == SHARED else 1,
     )  # fmt: skip
     model = Tiny(width=256, hidden=768, layers=2, heads=8, kv_heads=8) if condition == WIDE else Tiny()

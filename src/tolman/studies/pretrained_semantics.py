@@ -13,10 +13,9 @@ from tolman.memory.oracle import Oracle
 from tolman.run.cell import Cell
 from tolman.run.frames import Frames
 from tolman.studies._benchmark import CLOSED
-from tolman.studies._pretrained import AUGMENTED, MODELS_AT, TUNED, UNTRAINED, asked, augmented, models_in, share, tuned
+from tolman.studies._pretrained import ASKS, AUGMENTED, MODELS_AT, TUNED, UNTRAINED, asked, augmented, models_in, share, tuned
 from tolman.studies._study import Outcome
-from tolman.studies.semantic_structure import ALONE, FOLLOWS, PREMISES, REPHRASED, REVERSED
-from tolman.test_time.closed_book import ClosedBook
+from tolman.studies.semantic_structure import ALONE, FOLLOWS, PREMISES, REPHRASED, REVERSED, found
 from tolman.test_time.retrieval import Retrieval
 from tolman.train_time.untrained import Untrained
 
@@ -44,7 +43,7 @@ def cells(scale: str, seeds: Sequence[int]) -> list[Cell]:
                 AUGMENTED: made.replace("then", made.then.replace("steps", _STEPS[scale])),
             }
             for training, method in trainings.items():
-                asks = {CLOSED: ClosedBook()} | (memory if training == UNTRAINED else {})
+                asks = {CLOSED: ASKS[CLOSED]} | (memory if training == UNTRAINED else {})
                 out += asked(seed, world, model, training, method, kinds=KINDS, asks=asks)
     return out
 
@@ -59,7 +58,11 @@ def headline(frames: Frames) -> str:
         )
         return f"{model}: {shares}"
 
-    return f"Right of {', '.join(GROUPS)} (a guess: 25 %): {'; '.join(told(model) for model in models_in(frames))}."
+    standing = ", ".join(say(found(frames, kinds, ALONE)) for kinds in GROUPS.values())
+    return (
+        f"Right of {', '.join(GROUPS)} (a guess: 25 %; any candidate that stands in the articles in context: {standing}): "
+        f"{'; '.join(told(model) for model in models_in(frames))}."
+    )
 
 
 GROUPS = {"what articles state in other words": STATED, "its reversals": REVERSED, "what follows": FOLLOWS}
